@@ -1,0 +1,41 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""InfoPO for TRL: credit each turn of an agent by how much its feedback changed what the agent did next."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ._compat import check_trl_version
+
+
+check_trl_version()
+
+__version__ = version("trl-infopo")
+
+if TYPE_CHECKING:
+    from .infopo_config import InfoPOConfig
+    from .infopo_trainer import InfoPOTrainer
+
+_LAZY = {"InfoPOConfig": ".infopo_config", "InfoPOTrainer": ".infopo_trainer"}
+
+__all__ = ["InfoPOConfig", "InfoPOTrainer"]
+
+
+def __getattr__(name: str):
+    # TRL loads when a trainer is first asked for, so that `import trl_infopo` stays light
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -1,0 +1,146 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A causal language model taken apart, through whatever wraps it."""
+
+from contextlib import contextmanager
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+
+class CausalLM:
+    """A causal language model taken apart: hidden states at chosen positions, and the LM head on chosen states.
+
+    Both go through `model` itself, so that its wrappers (PEFT, DDP, DeepSpeed, FSDP) gather what they must, and the
+    head scales and caps the logits as the model does.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        unwrapped = extract_model_from_parallel(model)
+        self.adapter = None if isinstance(unwrapped, PreTrainedModel) else unwrapped.active_peft_config
+        self.causal_lm = unwrapped if self.adapter is None else unwrapped.get_base_model()
+        decoder = self.causal_lm.get_decoder()
+        self.backbone = decoder if decoder is not self.causal_lm else self.causal_lm.model
+        self.config = self.causal_lm.config.get_text_config()
+        # The load-balancing loss of mixture-of-experts models cannot read a 4-D mask
+        self.kwargs = {"output_router_logits": False} if hasattr(self.config, "output_router_logits") else {}
+        self.output_type = None
+
+    def pad(self, rows: list[list[int]], value: int = 0) -> torch.Tensor:
+        """Right-padded, of shape (rows, columns), at least (1, 1)."""
+        rows = [torch.tensor(row) for row in rows] or [torch.tensor([value])]
+        return pad_sequence(rows, batch_first=True, padding_value=value).to(self.causal_lm.device)
+
+    def hidden_states(self, rows: list[list[int]], at: list[tuple[int, int]], **inputs) -> torch.Tensor:
+        """Last hidden states at (row, column) after one forward over right-padded rows, of shape (N, H)."""
+        input_ids = self.pad(rows)
+        at = torch.tensor(at, device=input_ids.device).view(-1, 2)
+        states = []
+
+        def keep(module, args, output):
+            # A prompt-learning adapter prepends virtual tokens
+            states.append(output.last_hidden_state[:, -input_ids.size(1) :][at[:, 0], at[:, 1]])
+            self.output_type = type(output)
+            output.last_hidden_state = output.last_hidden_state[:, -1:]  # leaves next to nothing to the head
+            return output
+
+        hook = self.backbone.register_forward_hook(keep)
+        try:
+            self.model(input_ids=input_ids, **{"use_cache": False, **self.kwargs, **inputs})
+        finally:
+            hook.remove()
+        return states[0]
+
+    def logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """The model's own logits for last hidden states of shape (N, H), of shape (N, V)."""
+        input_ids = torch.zeros(1, len(hidden_states), dtype=torch.long, device=hidden_states.device)
+        output = self.output_type(last_hidden_state=hidden_states[None])
+        with _patched(self.backbone, "forward", lambda *args, **kwargs: output):
+            return self.model(input_ids=input_ids, use_cache=False, **self.kwargs).logits[0]
+
+    def attention_mask(
+        self, trunk_length: int, segment: torch.Tensor, position: torch.Tensor, start: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """
+        What a token of a branch sees: the trunk before the branch's start, and the branch up to itself. In the form
+        that the model takes: 4-D, boolean for SDPA, additive for eager attention, one per kind of layer.
+
+        Args:
+            trunk_length (`int`):
+                Number of cached columns, padding included.
+            segment (`torch.Tensor` of shape `(R, M)`):
+                Which branch of its row a token belongs to, -1 on padding.
+            position (`torch.Tensor` of shape `(R, M)`):
+                Its position in the counterfactual trajectory.
+            start (`torch.Tensor` of shape `(R, M)`):
+                The position at which its branch leaves the trunk, 0 on padding.
+        """
+        trunk = torch.arange(trunk_length, device=segment.device)
+        causal = torch.ones(segment.size(1), segment.size(1), dtype=torch.bool, device=segment.device).tril()
+        own = (segment[:, :, None] == segment[:, None, :]) & causal  # padding sees itself, so that no row is empty
+        visible = torch.cat([trunk < start[:, :, None], own], dim=-1)
+        keys = torch.cat([trunk.expand(len(segment), -1), position], dim=-1)[:, None, :]
+        queries = position[:, :, None]
+
+        def prepare(kind: str) -> torch.Tensor:
+            mask = visible
+            if kind == "sliding_attention":
+                mask = mask & (queries - keys < self.config.sliding_window)
+            elif kind == "chunked_attention":
+                size = self.config.attention_chunk_size
+                mask = mask & (queries // size == keys // size)
+            mask = mask[:, None]
+            if self.config._attn_implementation == "eager":
+                dtype = self.causal_lm.dtype
+                mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+                    ~mask, torch.finfo(dtype).min
+                )
+            return mask
+
+        if (layer_types := getattr(self.config, "layer_types", None)) is not None:
+            return {kind: prepare(kind) for kind in set(layer_types)}
+        if getattr(self.config, "sliding_window", None) is not None:
+            return prepare("sliding_attention")
+        if getattr(self.config, "attention_chunk_size", None) is not None:
+            return prepare("chunked_attention")
+        return prepare("full_attention")
+
+
+@contextmanager
+def eval_mode(model: nn.Module):
+    """No dropout, and no gradient checkpointing, which would drop the cache."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def _patched(module: nn.Module, name: str, value):
+    """Set an attribute for a while."""
+    before = vars(module).get(name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(module, name)
+        else:
+            setattr(module, name, before)

@@ -1,0 +1,209 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""From gains and rewards to advantages: sections 3.2 and 3.3 of InfoPO (arXiv 2603.00656) as functions of (B, K).
+
+Dimension suffixes: `B` rollouts, `K` turns, `P` pools that statistics are taken over, `N` values in a pool. A pool's
+values come with `counts`, how often each one counts; 0 leaves a value out.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+
+EPS = 1e-6
+
+
+class FusedAdvantages(NamedTuple):
+    """
+    What [`~trl_infopo.fusion.fuse_advantages`] returns. Every field has the dtype of the rewards.
+
+    Attributes:
+        turn_advantages (`torch.Tensor` of shape `(B, K)`):
+            Advantage of every token of the turn's action, 0 where there is no turn.
+        information_advantages (`torch.Tensor` of shape `(B, K)`):
+            Normalized information gain, 0 where a turn has none.
+        reward_std (`torch.Tensor` of shape `(B,)`):
+            Standard deviation of the rewards in the rollout's group.
+        gate (`torch.Tensor` of shape `(B,)`):
+            Variance gate of the rollout's group.
+        scale (`torch.Tensor` of shape `()`):
+            Factor that brings the information advantages to the spread of the outcome advantages.
+    """
+
+    turn_advantages: torch.Tensor
+    information_advantages: torch.Tensor
+    reward_std: torch.Tensor
+    gate: torch.Tensor
+    scale: torch.Tensor
+
+
+def pool_mean(values_PN: torch.Tensor, counts_PN: torch.Tensor) -> torch.Tensor:
+    """Mean of each pool, of shape `(P, 1)`; 0 for an empty pool."""
+    return (values_PN * counts_PN).sum(1, keepdim=True) / counts_PN.sum(1, keepdim=True).clamp(min=1)
+
+
+def pool_std(values_PN: torch.Tensor, counts_PN: torch.Tensor) -> torch.Tensor:
+    """Unbiased (n-1) standard deviation of each pool, of shape `(P, 1)`; 0 for fewer than two values."""
+    squares_PN = (values_PN - pool_mean(values_PN, counts_PN)) ** 2 * counts_PN
+    return (squares_PN.sum(1, keepdim=True) / (counts_PN.sum(1, keepdim=True) - 1).clamp(min=1)).sqrt()
+
+
+def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
+    """
+    Weight of the information advantages, open (0.5) where the rewards of a group tie and near 0 where they tell the
+    rollouts apart. Source: InfoPO, adaptive variance-gated fusion.
+
+    Args:
+        reward_std (`torch.Tensor`):
+            Standard deviation of the rewards of each group, any shape.
+        temperature (`float`, *optional*, defaults to `0.5`):
+            Spread of the rewards, in units of the reward, at which the gate has closed to 0.27.
+
+    Returns:
+        `torch.Tensor`: `sigmoid(-reward_std / temperature)`, in (0, 0.5].
+    """
+    return torch.sigmoid(-reward_std / temperature)
+
+
+def normalize_information_gain(
+    information_gain: torch.Tensor,
+    action_lengths: torch.Tensor,
+    num_generations: int,
+    normalization: str = "group",
+    granularity: str = "turn",
+) -> torch.Tensor:
+    """
+    Turn information gains into information advantages. Statistics are never taken per turn index, which would hide a
+    bonus for length.
+
+    Args:
+        information_gain (`torch.Tensor` of shape `(B, K)`):
+            Gain of each turn, in nats per token; NaN where a turn has none. The rollouts of a group are adjacent.
+        action_lengths (`torch.Tensor` of shape `(B, K)`):
+            Number of tokens of each action.
+        num_generations (`int`):
+            Number of rollouts in a group.
+        normalization (`str`, *optional*, defaults to `"group"`):
+            `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
+            root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
+            gain.
+        granularity (`str`, *optional*, defaults to `"turn"`):
+            `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
+            them (the authors' code).
+
+    Returns:
+        `torch.Tensor` of shape `(B, K)`: Information advantages, 0 where a turn has no gain.
+    """
+    scored = ~information_gain.isnan()
+    values = information_gain.nan_to_num(0.0)
+    counts = scored.to(values.dtype)
+    if granularity == "token":
+        values = values / action_lengths.clamp(min=1)
+        counts = counts * action_lengths
+    if normalization == "none":
+        return values
+
+    # One pool a row: the whole batch, or each group
+    shape = (1, -1) if normalization == "batch" else (-1, num_generations * information_gain.size(1))
+    values_PN, counts_PN = values.reshape(shape), counts.reshape(shape)
+    if normalization == "group_scale":
+        normalized_PN = values_PN / (pool_mean(values_PN**2, counts_PN).sqrt() + EPS)
+    else:
+        normalized_PN = (values_PN - pool_mean(values_PN, counts_PN)) / (pool_std(values_PN, counts_PN) + EPS)
+    return normalized_PN.reshape(values.shape) * scored
+
+
+def fuse_advantages(
+    rewards: torch.Tensor,
+    outcome_advantages: torch.Tensor,
+    information_gain: torch.Tensor,
+    action_lengths: torch.Tensor,
+    num_generations: int,
+    *,
+    coef: float = 0.5,
+    temperature: float = 0.5,
+    gate: str = "variance",
+    normalization: str = "group",
+    granularity: str = "turn",
+    rescale: bool = True,
+    only: bool = False,
+) -> FusedAdvantages:
+    """
+    Fuse outcome advantages, one per rollout, with information gains, one per turn:
+
+        A_k = A_outcome + coef * gate * scale * A_info_k
+
+    The arrays hold the rollouts of all processes. A rollout without a reward (NaN) takes no part: it is out of every
+    statistic and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(B,)`):
+            Weighted sum of the rewards of each rollout, NaN where no reward function scored it. The rollouts of a
+            group are adjacent.
+        outcome_advantages (`torch.Tensor` of shape `(B,)`):
+            The trainer's group-relative advantages.
+        information_gain (`torch.Tensor` of shape `(B, K)`):
+            Gain of each turn, in nats per token; NaN where a turn has none.
+        action_lengths (`torch.Tensor` of shape `(B, K)`):
+            Number of tokens of each action, 0 where there is no such turn.
+        num_generations (`int`):
+            Number of rollouts in a group.
+        coef (`float`, *optional*, defaults to `0.5`):
+            Weight of the information advantages (β in the paper).
+        temperature (`float`, *optional*, defaults to `0.5`):
+            Temperature of the variance gate.
+        gate (`str`, *optional*, defaults to `"variance"`):
+            `"variance"`, or `"none"` for a gate of 1 everywhere.
+        normalization (`str`, *optional*, defaults to `"group"`):
+            See [`~trl_infopo.fusion.normalize_information_gain`].
+        granularity (`str`, *optional*, defaults to `"turn"`):
+            See [`~trl_infopo.fusion.normalize_information_gain`].
+        rescale (`bool`, *optional*, defaults to `True`):
+            Whether to shrink information advantages that spread wider over the action tokens than the outcome
+            advantages, or than 1.
+        only (`bool`, *optional*, defaults to `False`):
+            Whether to use the rescaled information advantages alone (ablation).
+
+    Returns:
+        [`~trl_infopo.fusion.FusedAdvantages`]
+    """
+    scorable = ~rewards.isnan()
+    action_lengths = (action_lengths * scorable[:, None]).to(rewards.dtype)
+    information_gain = information_gain.to(rewards.dtype).masked_fill(~scorable[:, None], torch.nan)
+    information_advantages = normalize_information_gain(
+        information_gain, action_lengths, num_generations, normalization, granularity
+    )
+
+    reward_std = pool_std(
+        rewards.nan_to_num(0.0).view(-1, num_generations), scorable.to(rewards.dtype).view(-1, num_generations)
+    )
+    reward_std = reward_std.repeat_interleave(num_generations)
+    gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
+
+    outcome_BK = outcome_advantages[:, None].expand_as(information_advantages)
+    scale = rewards.new_ones(())
+    if rescale:
+        token_counts = action_lengths.reshape(1, -1)
+        outcome_std = pool_std(outcome_BK.reshape(1, -1), token_counts).squeeze() + EPS
+        information_std = pool_std(information_advantages.reshape(1, -1), token_counts).squeeze() + EPS
+        scale = (outcome_std.clamp(min=1) / information_std).clamp(max=1)
+
+    if only:
+        turn_advantages = scale * information_advantages
+    else:
+        turn_advantages = outcome_BK + coef * gates[:, None] * scale * information_advantages
+    turn_advantages = turn_advantages * (action_lengths > 0)
+    return FusedAdvantages(turn_advantages, information_advantages, reward_std, gates, scale)

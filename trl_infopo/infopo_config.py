@@ -1,0 +1,206 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+
+@dataclass
+class InfoPOConfig(GRPOConfig):
+    r"""
+    Configuration class for the [`InfoPOTrainer`].
+
+    [`InfoPOConfig`] inherits every parameter from [`~trl.GRPOConfig`] and adds those of InfoPO
+    (https://huggingface.co/papers/2603.00656): how the information gain of a turn is scored, how it is normalized, and
+    how it is fused with the outcome. The defaults are the paper's, with the coefficient of its user-centric games.
+
+    Parameters:
+        info_gain_coef (`float`, *optional*, defaults to `0.5`):
+            Weight of the information advantages in the fused advantage (β in the paper, which uses 0.5 for
+            user-centric games, 0.3 for collaborative coding and 0.1 for tool decisions). `0.0` is GRPO, with no extra
+            forward.
+        info_gain_estimator (`str`, *optional*, defaults to `"log_ratio"`):
+            `"log_ratio"` compares the log-probabilities of the sampled tokens with and without the feedback (the
+            paper). `"kl"` takes the exact divergence over the vocabulary at each of them: never negative, lower
+            variance, more work per token.
+        info_gain_normalization (`str`, *optional*, defaults to `"group"`):
+            `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_scale"`
+            divides by their root mean square without centring, so that a question that brings nothing is worth 0
+            instead of less than not asking. `"batch"` centres and scales over all scored turns of the batch. `"none"`
+            keeps the gains as they are.
+        info_gain_granularity (`str`, *optional*, defaults to `"turn"`):
+            `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
+            action and counts each of them (the authors' code).
+        info_gain_rescale (`bool`, *optional*, defaults to `True`):
+            Whether to shrink information advantages that spread wider over the action tokens of the batch than the
+            outcome advantages, or than 1.
+        info_gain_only (`bool`, *optional*, defaults to `False`):
+            Whether to train on the information advantages alone, without outcome and gate (ablation).
+        info_gain_engine (`str`, *optional*, defaults to `"auto"`):
+            How gains are computed. `"tree"` scores all turns of a rollout in about one forward and a half, and needs a
+            transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn and serves
+            every model. `"auto"` probes the model at its first scoring and logs its choice.
+        info_gain_batch_size (`int`, *optional*):
+            Rows in a forward of the scoring. If `None`, the per-device batch size.
+        masked_feedback (`str`, *optional*, defaults to `"No information found."`):
+            Placeholder that stands in for the feedback's content in the counterfactual. An environment can have its
+            own, as an attribute `masked_feedback`.
+        gate (`str`, *optional*, defaults to `"variance"`):
+            `"variance"` opens for groups whose rewards tie and closes for groups whose rewards tell the rollouts
+            apart. `"none"` is 1 everywhere (ablation).
+        gate_temperature (`float`, *optional*, defaults to `0.5`):
+            Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
+        max_turns (`int`, *optional*):
+            Largest number of actions in a rollout. If `None`, only `max_completion_length` ends it. Cannot be set
+            together with TRL's `max_tool_calling_iterations`, which is one less.
+        log_information_gain (`bool`, *optional*, defaults to `False`):
+            Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
+    """
+
+    info_gain_coef: float = field(
+        default=0.5,
+        metadata={
+            "help": "Weight of the information advantages in the fused advantage. The paper uses 0.5 for user-centric "
+            "games, 0.3 for collaborative coding and 0.1 for tool decisions. 0.0 is GRPO, with no extra forward."
+        },
+    )
+    info_gain_estimator: str = field(
+        default="log_ratio",
+        metadata={
+            "help": "'log_ratio' compares the log-probabilities of the sampled tokens with and without the feedback. "
+            "'kl' takes the exact divergence over the vocabulary at each of them: never negative, lower variance, "
+            "more work per token.",
+            "choices": ["log_ratio", "kl"],
+        },
+    )
+    info_gain_normalization: str = field(
+        default="group",
+        metadata={
+            "help": "'group' centres and scales the gains over all scored turns of the group. 'group_scale' divides "
+            "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
+            "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
+            "them.",
+            "choices": ["group", "group_scale", "batch", "none"],
+        },
+    )
+    info_gain_granularity: str = field(
+        default="turn",
+        metadata={
+            "help": "'turn' counts the gain of a turn once in the statistics. 'token' spreads it over the tokens of "
+            "the action and counts each of them, as the authors' code does.",
+            "choices": ["turn", "token"],
+        },
+    )
+    info_gain_rescale: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether to shrink information advantages that spread wider over the action tokens of the batch "
+            "than the outcome advantages, or than 1."
+        },
+    )
+    info_gain_only: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to train on the information advantages alone, without outcome and gate (ablation)."
+        },
+    )
+    info_gain_engine: str = field(
+        default="auto",
+        metadata={
+            "help": "How gains are computed. 'tree' scores all turns of a rollout in about one forward and a half, "
+            "and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one row per "
+            "turn and serves every model. 'auto' probes the model at its first scoring and logs its choice.",
+            "choices": ["auto", "tree", "replay"],
+        },
+    )
+    info_gain_batch_size: int | None = field(
+        default=None,
+        metadata={"help": "Rows in a forward of the scoring. If `None`, the per-device batch size."},
+    )
+    masked_feedback: str = field(
+        default="No information found.",
+        metadata={
+            "help": "Placeholder that stands in for the feedback's content in the counterfactual. An environment can "
+            "have its own, as an attribute `masked_feedback`."
+        },
+    )
+    gate: str = field(
+        default="variance",
+        metadata={
+            "help": "'variance' opens for groups whose rewards tie and closes for groups whose rewards tell the "
+            "rollouts apart. 'none' is 1 everywhere (ablation).",
+            "choices": ["variance", "none"],
+        },
+    )
+    gate_temperature: float = field(
+        default=0.5,
+        metadata={
+            "help": "Temperature of the variance gate, in units of the reward. The paper uses 0.5, and 0.05 for tool "
+            "decisions."
+        },
+    )
+    max_turns: int | None = field(
+        default=None,
+        metadata={
+            "help": "Largest number of actions in a rollout. If `None`, only `max_completion_length` ends it. Cannot "
+            "be set together with `max_tool_calling_iterations`, which is one less."
+        },
+    )
+    log_information_gain: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in "
+            "evaluation."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+
+        for name in InfoPOConfig.__annotations__:
+            choices = InfoPOConfig.__dataclass_fields__[name].metadata.get("choices")
+            if choices and getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}, choose one of {choices}.")
+        if self.info_gain_coef < 0:
+            raise ValueError(
+                f"`info_gain_coef` is {self.info_gain_coef}, which would punish informative questions. Set it to 0.0 "
+                "for GRPO, or above."
+            )
+        if self.info_gain_only and self.info_gain_coef == 0:
+            raise ValueError(
+                "`info_gain_only` is True and `info_gain_coef` is 0.0, which leaves nothing to train on. Set "
+                "`info_gain_coef` above 0.0, or `info_gain_only` to False."
+            )
+        for name in ("temperature", "gate_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, but something is divided by it: set it above 0.")
+        if not self.masked_feedback.strip():
+            raise ValueError(
+                f"`masked_feedback` is {self.masked_feedback!r}, but the counterfactual needs a text that says "
+                "nothing, such as 'No information found.'."
+            )
+        if self.info_gain_batch_size is not None and self.info_gain_batch_size < 1:
+            raise ValueError(
+                f"`info_gain_batch_size` is {self.info_gain_batch_size}, set it to at least 1, or to None for the "
+                "per-device batch size."
+            )
+        if self.max_turns is not None:
+            if self.max_turns < 1:
+                raise ValueError(f"`max_turns` is {self.max_turns}, set it to at least 1, or to None for no limit.")
+            if self.max_tool_calling_iterations is not None:
+                raise ValueError(
+                    f"`max_turns` is {self.max_turns} and `max_tool_calling_iterations` is "
+                    f"{self.max_tool_calling_iterations}, which limit the same thing. Set one of them: `max_turns` "
+                    "actions are `max_turns - 1` tool-calling iterations."
+                )

@@ -1,0 +1,416 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import textwrap
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from torch import nn
+from trl import GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from .fusion import FusedAdvantages, fuse_advantages
+from .infopo_config import InfoPOConfig
+from .information_gain import score_information_gain, select_engine, tree_limitation
+from .metrics import infopo_metrics
+from .turns import Turn, mask_content_ids, mask_messages, segment_turns, tool_blocks
+
+
+logger = get_logger(__name__)
+
+
+class InfoPOTrainer(GRPOTrainer):
+    """
+    Trainer for Information-Driven Policy Optimization (InfoPO).
+
+    InfoPO (https://huggingface.co/papers/2603.00656) credits each turn of a multi-turn rollout by how much its
+    feedback changed what the agent did next, against a counterfactual in which the feedback is masked, and fuses that
+    information gain with the outcome through a gate that opens where the rewards of a group tie.
+
+    It takes the arguments of [`~trl.GRPOTrainer`], all but the first three by keyword, and an [`InfoPOConfig`]. It
+    overrides:
+
+    - `_calculate_rewards`, to see the rewards and the messages;
+    - `_generate_and_score_completions`, to score the turns of the rollouts and to replace the advantages, one per
+      rollout, by one per token. Generation, rewards, loss and everything else are inherited unchanged.
+
+    Data without turns (no `tools`, `environment_factory` or `rollout_func`) trains as with GRPO, and so does
+    `info_gain_coef=0.0`.
+
+    Args:
+        model (`str` or [`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]):
+            See [`~trl.GRPOTrainer`].
+        reward_funcs (`RewardFunc | list[RewardFunc]`, *optional*):
+            See [`~trl.GRPOTrainer`].
+        args ([`InfoPOConfig`], *optional*):
+            Configuration. If `None`, the defaults.
+        **kwargs:
+            The other arguments of [`~trl.GRPOTrainer`].
+
+    Example:
+
+    ```python
+    from trl_infopo import InfoPOConfig, InfoPOTrainer
+
+    trainer = InfoPOTrainer(
+        model="Qwen/Qwen3-0.6B",
+        args=InfoPOConfig(max_turns=8),
+        train_dataset=dataset,
+        environment_factory=MyEnvironment,
+    )
+    trainer.train()
+    ```
+    """
+
+    _tag_names = ["trl", "infopo"]
+    _name = "InfoPO"
+    _paper = {
+        "title": "InfoPO: Information-Driven Policy Optimization for User-Centric Agents",
+        "id": "2603.00656",
+        # docstyle-ignore
+        "citation": textwrap.dedent("""\
+            @article{kong2026infopo,
+                title        = {{InfoPO: Information-Driven Policy Optimization for User-Centric Agents}},
+                author       = {Fanqi Kong and Jiayi Zhang and Mingyi Deng and Chenglin Wu and Yuyu Luo and Bang Liu},
+                year         = 2026,
+                eprint       = {arXiv:2603.00656},
+            }"""),
+    }
+
+    def __init__(self, model, reward_funcs=None, args=None, **kwargs):
+        if args is None:
+            model_name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = InfoPOConfig(f"{model_name.split('/')[-1]}-InfoPO")
+        if not isinstance(args, InfoPOConfig):
+            raise TypeError(f"`args` is a {type(args).__name__}, pass an InfoPOConfig: it takes the same parameters.")
+        # Data without turns trains as with GRPO, whatever the options
+        self.multi_turn = any(kwargs.get(name) for name in ("tools", "environment_factory", "rollout_func"))
+        if self.multi_turn:
+            _check_options(args, **kwargs)
+        if kwargs.get("environment_factory") is not None:
+            kwargs["environment_factory"] = _with_checked_reset(kwargs["environment_factory"])
+
+        super().__init__(model, reward_funcs, args=args, **kwargs)
+
+        if args.max_turns is not None:
+            self.max_tool_calling_iterations = args.max_turns - 1
+        self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
+        self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
+        if self._is_active and self.info_gain_engine == "tree" and (limitation := tree_limitation(self.model)):
+            raise ValueError(f"`info_gain_engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
+        self._masked_tool_ids = {}  # what `_get_tool_suffix_ids` gave for masked tool messages
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._is_active:
+            self._rollouts = (inputs, completions, completion_ids_list, rewards_per_func)
+        return rewards_per_func
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        if not self._is_active:
+            return output
+        inputs, completions, completion_ids, rewards_per_func = self._rollouts
+        del self._rollouts
+        trains = self.model.training and self.args.info_gain_coef != 0
+        if not trains and not self.args.log_information_gain:
+            self._log_columns(len(rewards_per_func))
+            return output
+        if "pixel_values" in output:
+            raise ValueError(
+                f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
+                "score. Set `info_gain_coef=0.0`, or train on text."
+            )
+
+        # A rollout that is masked from the loss has no turns
+        loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
+        turns = [segment_turns(mask[: len(ids)].tolist()) for mask, ids in zip(loss_mask, completion_ids, strict=True)]
+        masked_observations = self._mask_observations(inputs, completions, completion_ids, turns)
+        start = time.perf_counter()
+        information_gain = self._score(output, completion_ids, turns, masked_observations)
+        seconds = time.perf_counter() - start
+        fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, information_gain)
+
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode]["infopo/scoring_seconds"].append(seconds)
+        if trains and any_scored:
+            first = self.accelerator.process_index * len(turns)
+            local_advantages = fused.turn_advantages[first : first + len(turns)]
+            output["advantages"] = torch.zeros_like(output["completion_ids"], dtype=local_advantages.dtype)
+            for i, rollout in enumerate(turns):
+                for turn, advantage in zip(rollout, local_advantages[i], strict=False):
+                    output["advantages"][i, turn.action.start : turn.action.stop] = advantage
+        return output
+
+    def _mask_observations(
+        self, inputs: list[dict], completions: list, completion_ids: list[list[int]], turns: list[list[Turn]]
+    ) -> list[list[list[int] | None]]:
+        """For each turn, the token ids of its masked observation; None where no action follows on one."""
+        masked_observations = []
+        for i, rollout in enumerate(turns):
+            answered = sum(bool(turn.observation) for turn in rollout[:-1])
+            placeholder = self._placeholder(i)
+            if self.tools:
+                blocks = tool_blocks(completions[i]) if rollout else []
+                masked = [self._render_masked_tools(block, placeholder) for block in blocks[:answered]]
+            else:
+                masked = self._mask_external_ids(inputs[i], completion_ids[i], rollout[:answered], placeholder)
+            masked_observations.append(masked + [None] * (len(rollout) - answered))
+        return masked_observations
+
+    def _placeholder(self, i: int) -> str:
+        """The text that masks feedback in this process's rollout `i`."""
+        if not self.environments:
+            return self.args.masked_feedback
+        environment = self.environments[i]
+        placeholder = getattr(environment, "masked_feedback", self.args.masked_feedback)
+        if not placeholder.strip():
+            raise ValueError(
+                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, but the counterfactual needs a "
+                "text that says nothing, such as 'No information found.'."
+            )
+        return placeholder
+
+    def _render_masked_tools(self, messages: list[dict], placeholder: str) -> list[int]:
+        """Masked tool messages, rendered as TRL rendered the real ones: they differ from them in content only."""
+        masked = mask_messages(messages, placeholder)
+        key = repr(masked)
+        if key not in self._masked_tool_ids:
+            self._masked_tool_ids[key] = self._get_tool_suffix_ids(masked)
+        return self._masked_tool_ids[key]
+
+    def _mask_external_ids(
+        self, row: dict, completion_ids: list[int], turns: list[Turn], placeholder: str
+    ) -> list[list[int]]:
+        """What a `rollout_func` brought back, its content masked where `feedback_content_mask` says, or all of it."""
+        content_mask = row.get("feedback_content_mask")
+        if content_mask is not None and len(content_mask) != len(completion_ids):
+            raise ValueError(
+                f"`feedback_content_mask` has {len(content_mask)} values for a completion of {len(completion_ids)} "
+                "tokens. Your `rollout_func` must return one per completion token, as in `env_mask`."
+            )
+        placeholder_ids = self._tokenizer.encode(placeholder, add_special_tokens=False)
+        masked = []
+        for turn in turns:
+            span = slice(turn.observation.start, turn.observation.stop)
+            masked.append(
+                mask_content_ids(
+                    completion_ids[span], placeholder_ids, None if content_mask is None else content_mask[span]
+                )
+            )
+        return masked
+
+    def _score(
+        self,
+        output: dict[str, Any],
+        completion_ids: list[list[int]],
+        turns: list[list[Turn]],
+        masked_observations: list[list[list[int] | None]],
+    ) -> torch.Tensor:
+        """Gains of this process's rollouts, of shape (B, K), with K the largest number of turns on any process."""
+        max_turns, num_scored, is_left_padded = self._max_over_processes(
+            [
+                max(1, *map(len, turns)),
+                sum(masked is not None for rollout in masked_observations for masked in rollout),
+                int(not output["prompt_mask"].all()),
+            ]
+        )
+        information_gain = torch.full((len(turns), max_turns), torch.nan)
+        if num_scored == 0:
+            return information_gain
+        max_over_processes = self._max_over_processes if self.accelerator.num_processes > 1 else None
+        with self.accelerator.autocast():
+            if self.info_gain_engine == "auto":
+                self.info_gain_engine, reason = select_engine(self.model, max_over_processes)
+                logger.info(f"Information gain is scored with the {self.info_gain_engine} engine: {reason}.")
+            # TRL's log-probabilities are the factual side if nothing random went into them, and no left padding into
+            # a model that does more with it than to look away
+            is_exact = not _is_random(self.model) and not (is_left_padded and tree_limitation(self.model))
+            if self.model.training:
+                batch_size = self.args.per_device_train_batch_size
+            else:
+                batch_size = self.args.per_device_eval_batch_size
+            gains = score_information_gain(
+                self.model,
+                [ids[mask.bool()].tolist() for ids, mask in zip(output["prompt_ids"], output["prompt_mask"])],
+                completion_ids,
+                turns,
+                masked_observations,
+                engine=self.info_gain_engine,
+                estimator=self.args.info_gain_estimator,
+                temperature=self.temperature,
+                batch_size=self.args.info_gain_batch_size or batch_size,
+                factual_logps=output.get("old_per_token_logps") if is_exact else None,
+                max_over_processes=max_over_processes,
+            )
+        information_gain[:, : gains.size(1)] = gains
+        return information_gain
+
+    def _fuse(
+        self,
+        outcome_advantages: torch.Tensor,
+        rewards_per_func: torch.Tensor,
+        turns: list[list[Turn]],
+        information_gain: torch.Tensor,
+    ) -> tuple[FusedAdvantages, bool]:
+        """Fused advantages of the rollouts of all processes, logged, and whether any of their turns has a gain."""
+        action_lengths = torch.zeros_like(information_gain)
+        for i, rollout in enumerate(turns):
+            action_lengths[i, : len(rollout)] = torch.tensor([len(turn.action) for turn in rollout])
+        num_questions = torch.tensor([sum(bool(turn.observation) for turn in rollout) for rollout in turns])
+        columns = [outcome_advantages.cpu()[:, None], num_questions[:, None], information_gain, action_lengths]
+        gathered = self.accelerator.gather(torch.cat(columns, dim=1).to(self.accelerator.device))
+        outcome_advantages, num_questions = gathered[:, 0], gathered[:, 1]
+        information_gain, action_lengths = gathered[:, 2:].chunk(2, dim=1)
+        rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
+        rewards[rewards_per_func.isnan().all(dim=1)] = torch.nan
+        num_generations = self.num_generations if self.model.training else self.num_generations_eval
+
+        fused = fuse_advantages(
+            rewards,
+            outcome_advantages,
+            information_gain,
+            action_lengths,
+            num_generations,
+            coef=self.args.info_gain_coef,
+            temperature=self.args.gate_temperature,
+            gate=self.args.gate,
+            normalization=self.args.info_gain_normalization,
+            granularity=self.args.info_gain_granularity,
+            rescale=self.args.info_gain_rescale,
+            only=self.args.info_gain_only,
+        )
+        metrics = infopo_metrics(
+            fused,
+            rewards,
+            outcome_advantages,
+            information_gain,
+            action_lengths,
+            num_questions,
+            num_generations,
+            only=self.args.info_gain_only,
+        )
+        mode = "train" if self.model.training else "eval"
+        for name, value in metrics.items():
+            self._metrics[mode][f"infopo/{name}"].append(value)
+        self._log_columns(len(rewards), information_gain, action_lengths, fused)
+        return fused, not information_gain.isnan().all().item()
+
+    def _max_over_processes(self, counts: list[int]) -> list[int]:
+        """Elementwise maximum over all processes."""
+        counts = torch.tensor([counts], device=self.accelerator.device)
+        return self.accelerator.gather(counts).amax(dim=0).tolist()
+
+    def _log_columns(
+        self,
+        num_rollouts: int,
+        information_gain: torch.Tensor | None = None,
+        action_lengths: torch.Tensor | None = None,
+        fused: FusedAdvantages | None = None,
+    ) -> None:
+        """Add gains, gates and fused advantages to the completions table; None where nothing was scored."""
+        columns = dict.fromkeys(("information_gain", "gate", "turn_advantages"), [None] * num_rollouts)
+        if fused is not None:
+            num_turns = (action_lengths > 0).sum(dim=1).tolist()
+            columns["information_gain"] = _per_turn(information_gain, num_turns)
+            columns["gate"] = fused.gate.tolist()
+            columns["turn_advantages"] = _per_turn(fused.turn_advantages, num_turns)
+        for name, values in columns.items():
+            self._logs["extra"][name].extend(values)
+
+
+def _per_turn(values: torch.Tensor, num_turns: list[int]) -> list[list[float | None]]:
+    """Rows of a (B, K) tensor cut to their number of turns, with None for NaN."""
+    return [
+        [None if value != value else value for value in row[:n]]
+        for row, n in zip(values.tolist(), num_turns, strict=True)
+    ]
+
+
+def _is_random(model: nn.Module) -> bool:
+    """Whether a forward in training mode draws random numbers: dropout, or noise in a router."""
+    config = model.config.get_text_config().to_dict()
+    noise = [value for name, value in config.items() if ("drop" in name or "jitter" in name) and value]
+    return bool(noise) or any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+
+
+def _with_checked_reset(environment_factory: Callable | dict[str, Callable]) -> Callable | dict[str, Callable]:
+    """Factories whose environments are checked as they are made."""
+    if isinstance(environment_factory, dict):
+        return {name: _with_checked_reset(factory) for name, factory in environment_factory.items()}
+
+    def make():
+        environment = environment_factory()
+        if not callable(getattr(environment, "reset", None)):
+            raise ValueError(
+                f"`environment_factory` made a {type(environment).__name__}, which has no `reset`. Give it a method "
+                "`reset(self, **row)` that starts an episode from a row of the dataset."
+            )
+        return environment
+
+    return make
+
+
+def _check_options(
+    args: InfoPOConfig,
+    processing_class=None,
+    tools=None,
+    environment_factory=None,
+    rollout_func=None,
+    train_dataset=None,
+    **kwargs,
+) -> None:
+    """
+    Raises:
+        `ValueError`: If an option cannot work with rollouts of several turns.
+    """
+    if rollout_func is not None and args.max_turns is not None:
+        raise ValueError(
+            f"`max_turns` is {args.max_turns}, but `rollout_func` runs its own loop. Limit the turns there, and leave "
+            "`max_turns` at None."
+        )
+    if (tools or environment_factory) and processing_class is not None and processing_class.chat_template is None:
+        raise ValueError(
+            f"`processing_class` ({type(processing_class).__name__}) has no chat template, but tools speak through "
+            "one. Set `processing_class.chat_template`, or take the tokenizer of a chat model."
+        )
+    if args.info_gain_coef == 0:
+        return
+    per_sequence = {
+        "loss_type": (args.loss_type, args.loss_type == "vespo", "'dapo'"),
+        "importance_sampling_level": (
+            args.importance_sampling_level,
+            args.importance_sampling_level == "sequence",
+            "'token'",
+        ),
+        "off_policy_mask_threshold": (
+            args.off_policy_mask_threshold,
+            args.off_policy_mask_threshold is not None,
+            "None",
+        ),
+    }
+    for name, (value, conflicts, way_out) in per_sequence.items():
+        if conflicts:
+            raise ValueError(
+                f"`{name}` is {value!r}, which takes one advantage per rollout, but InfoPO gives each turn its own. "
+                f"Set `{name}={way_out}`, or `info_gain_coef=0.0`."
+            )
+    columns = [] if train_dataset is None else train_dataset.column_names
+    if images := {"image", "images"}.intersection(columns or []):  # None if a stream does not know its columns
+        raise ValueError(
+            f"`train_dataset` has the column {images.pop()!r} and `info_gain_coef` is {args.info_gain_coef}, but "
+            "InfoPO cannot score rollouts with images. Remove the column, or set `info_gain_coef=0.0`."
+        )

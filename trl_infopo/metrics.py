@@ -1,0 +1,89 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What `InfoPOTrainer` logs; each metric is defined in docs/metrics.md."""
+
+import torch
+
+from .fusion import FusedAdvantages
+
+
+LOGGED_TURNS = 8
+
+
+def infopo_metrics(
+    fused: FusedAdvantages,
+    rewards: torch.Tensor,
+    outcome_advantages: torch.Tensor,
+    information_gain: torch.Tensor,
+    action_lengths: torch.Tensor,
+    num_questions: torch.Tensor,
+    num_generations: int,
+    only: bool,
+) -> dict[str, float]:
+    """
+    Metrics of one generation batch, over all processes. The prefix `infopo/` is the caller's.
+
+    Args:
+        fused ([`~trl_infopo.fusion.FusedAdvantages`]):
+            What became of the arguments below.
+        rewards (`torch.Tensor` of shape `(B,)`):
+            Weighted sum of the rewards of each rollout, NaN where no reward function scored it.
+        outcome_advantages (`torch.Tensor` of shape `(B,)`):
+            The trainer's own advantages.
+        information_gain (`torch.Tensor` of shape `(B, K)`):
+            Gain of each turn, in nats per token; NaN where a turn has none.
+        action_lengths (`torch.Tensor` of shape `(B, K)`):
+            Number of tokens of each action, 0 where there is no such turn.
+        num_questions (`torch.Tensor` of shape `(B,)`):
+            Number of turns that got an observation.
+        num_generations (`int`):
+            Number of rollouts in a group.
+        only (`bool`):
+            Whether the advantages are the information advantages alone.
+
+    Returns:
+        `dict[str, float]`: One value per metric, NaN where it is undefined, as for an empty mean.
+    """
+    scored = ~information_gain.isnan()
+    gains = information_gain[scored]
+    metrics = {
+        "information_gain/mean": gains.mean(),
+        "information_gain/std": gains.std() if len(gains) > 1 else gains.new_tensor(torch.nan),
+        "information_gain/min": gains.min() if len(gains) else gains.new_tensor(torch.nan),
+        "information_gain/max": gains.max() if len(gains) else gains.new_tensor(torch.nan),
+    }
+    for k, turn_gains in enumerate(information_gain.unbind(1)[:LOGGED_TURNS], start=1):
+        metrics[f"information_gain/turn_{k}"] = turn_gains.nanmean()
+
+    tied = (fused.reward_std == 0).view(-1, num_generations)[:, 0]
+    has_signal = (fused.information_advantages != 0).any(1).view(-1, num_generations).any(1)
+    metrics["gate/mean"] = fused.gate.mean()
+    metrics["scale"] = fused.scale
+    metrics["tied_groups"] = tied.float().mean()
+    metrics["tied_groups_with_signal"] = (tied & has_signal).float().mean()
+
+    outcome = torch.zeros_like(fused.turn_advantages) if only else outcome_advantages[:, None] * (action_lengths > 0)
+    outcome_mass = (outcome.abs() * action_lengths).sum()
+    information_mass = ((fused.turn_advantages - outcome).abs() * action_lengths).sum()
+    metrics["intrinsic_share"] = information_mass / (outcome_mass + information_mass)
+
+    num_turns = (action_lengths > 0).sum(1).float()
+    metrics["turns/mean"] = num_turns.mean()
+    metrics["turns/max"] = num_turns.max()
+    metrics["questions/silent_frac"] = (num_questions == 0).float().mean()
+
+    compared = scored.any(1) & ~rewards.isnan()
+    pairs = torch.stack([information_gain.nanmean(1)[compared], rewards[compared]])
+    metrics["gain_outcome_corr"] = pairs.corrcoef()[0, 1] if pairs.size(1) > 1 else rewards.new_tensor(torch.nan)
+    return {name: value.item() for name, value in metrics.items()}
