@@ -49,7 +49,7 @@ class CausalLM:
     def hidden_states(self, rows: list[list[int]], at: list[tuple[int, int]], **inputs) -> torch.Tensor:
         """Last hidden states at (row, column) after one forward over right-padded rows, of shape (N, H)."""
         input_ids = self.pad(rows)
-        at = torch.tensor(at, device=input_ids.device).view(-1, 2)
+        at = torch.tensor(at, dtype=torch.long, device=input_ids.device).view(-1, 2)
         states = []
 
         def keep(module, args, output):

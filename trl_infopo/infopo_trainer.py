@@ -179,8 +179,8 @@ class InfoPOTrainer(GRPOTrainer):
         placeholder = getattr(environment, "masked_feedback", self.args.masked_feedback)
         if not placeholder.strip():
             raise ValueError(
-                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, but the counterfactual needs a "
-                "text that says nothing, such as 'No information found.'."
+                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, which leaves the counterfactual "
+                "without feedback. Set it to a text that says nothing, such as 'No information found.'."
             )
         return placeholder
 

@@ -319,7 +319,8 @@ def _token_gains(
 ) -> torch.Tensor:
     """Gain of each label, of shape (N,): through the LM head in chunks, so that few logits are in memory at a time."""
     states = counterfactual[None] if factual is None else torch.stack([factual, counterfactual])
-    labels = torch.tensor([label for branch in branches for label in branch.labels], device=states.device)
+    labels = [label for branch in branches for label in branch.labels]
+    labels = torch.tensor(labels, dtype=torch.long, device=states.device)
     chunk_size = max(LOGITS_IN_MEMORY // (2 * policy.config.vocab_size), 1)
     gains = [states.new_zeros(0, dtype=torch.float32)]
     for i in range(0, max(states.size(1), num_labels), chunk_size):

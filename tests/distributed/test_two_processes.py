@@ -1,0 +1,68 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Real processes, through `accelerate launch`: two of them compute what one does, and none waits for ever."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+HERE = Path(__file__).parent
+TIME_LIMIT = 120  # seconds; a hang ends here
+
+
+def run(output_dir: Path, processes: int, *arguments: str) -> list[dict]:
+    """What each process saw."""
+    output_dir.mkdir()
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "accelerate.commands.launch", "--config_file", str(HERE / "ddp.yaml")]
+        launcher += ["--main_process_port", "0"]
+    command = [*launcher, str(HERE / "train.py"), "--output_dir", str(output_dir), "--processes", str(processes)]
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=TIME_LIMIT)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return [torch.load(output_dir / f"{rank}.pt") for rank in range(processes)]
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(
+    ("engine", "estimator", "questions"),
+    [
+        ("auto", "log_ratio", (12, 0)),
+        ("replay", "kl", (1, 9)),
+        ("tree", "log_ratio", (2, 2)),
+        ("auto", "log_ratio", (0, 0)),
+    ],
+)
+def test_two_processes_compute_what_one_does(tmp_path, engine, estimator, questions):
+    arguments = ["--engine", engine, "--estimator", estimator, "--questions", *map(str, questions)]
+    [one] = run(tmp_path / "one", 1, *arguments)
+    two = run(tmp_path / "two", 2, *arguments)
+
+    assert [process["wrapper"] for process in two] == ["DistributedDataParallel"] * 2
+    for step, expected in enumerate(one["advantages"]):
+        split = two[0]["advantages"][step] + two[1]["advantages"][step]
+        for a, b in zip(split, expected, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=0)  # rounding of gains, over their spread
+    for process in two:
+        for a, b in zip(process["parameters"], one["parameters"], strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+    assert two[0]["forwards"] == two[1]["forwards"]
+    assert (one["forwards"] > 0) == any(questions)
+    for name, value in one["metrics"][-1].items():
+        if name.startswith("infopo/") and name != "infopo/scoring_seconds" and value is not None:
+            assert two[0]["metrics"][-1][name] == pytest.approx(value, abs=1e-4)

@@ -1,0 +1,665 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+import math
+import statistics
+
+import pytest
+import torch
+from datasets import Dataset
+from scripted_rollouts import TOKENIZER, ScriptedRollouts, parity_reward
+from tiny_agents import AskEnvironment, make_model, make_tokenizer
+from trl import GRPOConfig, GRPOTrainer
+
+from trl_infopo import InfoPOConfig, InfoPOTrainer, infopo_trainer
+
+
+MODES = ["environment", "environments", "tools", "rollout_func", "plain"]
+
+
+def dataset(**columns) -> Dataset:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"go {'far ' * (i % 3)}{i}"}],
+            "city": ["paris", "oslo"][i % 2],
+            **{name: values[i % len(values)] for name, values in columns.items()},
+        }
+        for i in range(8)
+    ]
+    return Dataset.from_list(rows)
+
+
+def ask(slot: str) -> str:
+    """
+    Ask the user.
+
+    Args:
+        slot: What to ask for.
+    """
+    return {"city": "paris", "day": "monday"}.get(slot, "i do not mind")
+
+
+async def look_up(word: str) -> str:
+    """
+    Look a word up.
+
+    Args:
+        word: The word.
+    """
+    return f"{word}:\n- one\n- two"
+
+
+class QuietEnvironment(AskEnvironment):
+    """Has its own placeholder."""
+
+    masked_feedback = "..."
+
+
+def mode_kwargs(mode: str) -> dict:
+    kwargs = {"train_dataset": dataset(), "reward_funcs": parity_reward}
+    if mode == "environment":
+        kwargs |= {"environment_factory": AskEnvironment, "reward_funcs": None}
+    elif mode == "environments":
+        kwargs |= {
+            "environment_factory": {"ask": AskEnvironment, "quiet": QuietEnvironment},
+            "reward_funcs": None,
+            "train_dataset": dataset(environment=["ask", "quiet"]),
+        }
+    elif mode == "tools":
+        kwargs |= {"tools": [ask, look_up]}
+    elif mode == "rollout_func":
+        kwargs |= {"rollout_func": ScriptedRollouts(lambda i: i % 4)}
+    return kwargs
+
+
+def config(output_dir, config_class=InfoPOConfig, **kwargs):
+    return config_class(
+        output_dir=str(output_dir),
+        **{
+            "per_device_train_batch_size": 8,
+            "per_device_eval_batch_size": 8,
+            "num_generations": 4,
+            "max_completion_length": 90,
+            "max_steps": 3,
+            "learning_rate": 1e-3,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": [],
+            "bf16": False,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "seed": 3,
+            **kwargs,
+        },
+    )
+
+
+def make_trainer(output_dir, mode="environment", trainer_class=InfoPOTrainer, model=None, options=None, **kwargs):
+    config_class = InfoPOConfig if trainer_class is InfoPOTrainer else GRPOConfig
+    tokenizer = make_tokenizer()
+    return trainer_class(
+        model=model or make_model(tokenizer),
+        args=config(output_dir, config_class, **(options or {})),
+        processing_class=tokenizer,
+        **{**mode_kwargs(mode), **kwargs},
+    )
+
+
+def train(trainer):
+    """The trainer after its training, which must follow on its construction for the seed's sake, and its forwards."""
+    forwards = []
+    trainer.model.model.register_forward_hook(lambda module, args, output: forwards.append(1))
+    trainer.train()
+    return trainer, len(forwards)
+
+
+def parameters(trainer) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()]
+
+
+def assert_equal_parameters(one, other):
+    for a, b in zip(parameters(one), parameters(other), strict=True):
+        assert torch.equal(a, b)
+
+
+def logged(trainer, name: str) -> list[float]:
+    return [log[name] for log in trainer.state.log_history if name in log]
+
+
+class Spy:
+    """Calls through, and keeps what went in and came out."""
+
+    def __init__(self, monkeypatch, name: str):
+        self.calls = []
+        function = getattr(infopo_trainer, name)
+
+        def wrapper(*args, **kwargs):
+            result = function(*args, **kwargs)
+            self.calls.append((args, kwargs, result))
+            return result
+
+        monkeypatch.setattr(infopo_trainer, name, wrapper)
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    return Spy(monkeypatch, "score_information_gain")
+
+
+@pytest.fixture
+def fusions(monkeypatch):
+    return Spy(monkeypatch, "fuse_advantages")
+
+
+# ---- GRPO is contained
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_zero_coef_is_grpo(tmp_path, mode):
+    grpo, grpo_forwards = train(make_trainer(tmp_path / "grpo", mode, GRPOTrainer))
+    infopo, forwards = train(make_trainer(tmp_path / "infopo", mode, options={"info_gain_coef": 0.0}))
+    assert_equal_parameters(grpo, infopo)
+    assert grpo_forwards == forwards
+    assert not any("infopo" in name for log in infopo.state.log_history for name in log)
+
+
+def test_data_without_turns_is_grpo(tmp_path):
+    options = {"loss_type": "vespo", "importance_sampling_level": "token"}  # needs one advantage per rollout
+    grpo, _ = train(make_trainer(tmp_path / "grpo", "plain", GRPOTrainer, options=options))
+    infopo, _ = train(make_trainer(tmp_path / "infopo", "plain", options=options))
+    assert_equal_parameters(grpo, infopo)
+
+
+@pytest.mark.parametrize("mode", ["environment", "rollout_func"])
+def test_batch_without_scored_turn_is_grpo(tmp_path, mode):
+    trainers, forwards = [], []
+    for trainer_class, limit in ((GRPOTrainer, "max_tool_calling_iterations"), (InfoPOTrainer, "max_turns")):
+        kwargs, options = {}, {}
+        if mode == "rollout_func":
+            kwargs["rollout_func"] = ScriptedRollouts(lambda i: 0)
+        else:
+            options[limit] = 0 if trainer_class is GRPOTrainer else 1
+        trainer, count = train(make_trainer(tmp_path / limit, mode, trainer_class, options=options, **kwargs))
+        trainers.append(trainer)
+        forwards.append(count)
+    grpo, infopo = trainers
+    assert_equal_parameters(grpo, infopo)
+    assert forwards[0] == forwards[1]
+    assert logged(infopo, "infopo/questions/silent_frac") == [1.0] * 3
+
+
+# ---- what is scored
+
+
+@pytest.mark.parametrize("mode", ["environment", "environments", "tools"])
+def test_masked_observation_replaces_only_the_content(tmp_path, mode, scores):
+    trainer = make_trainer(tmp_path, mode, options={"max_completion_length": 200})
+    completions = []
+    calculate_rewards = trainer._calculate_rewards
+
+    def keep(inputs, prompts, messages, completion_ids):
+        completions.append([[dict(m) for m in rollout] for rollout in messages])
+        environments.append([type(e).__name__ for e in trainer.environments or []])
+        return calculate_rewards(inputs, prompts, messages, completion_ids)
+
+    environments = []
+    trainer._calculate_rewards = keep
+    trainer.train()
+
+    tokenizer = trainer.processing_class
+    num_parallel = num_multiline = 0
+    for (args, _, gains), rollouts, names in zip(scores.calls, completions, environments, strict=False):
+        _, _, completion_ids, turns, masked_observations = args
+        for i, messages in enumerate(rollouts):
+            placeholder = "..." if names and names[i] == "QuietEnvironment" else "No information found."
+            remaining = [m for m in messages if m["role"] == "tool"]
+            for turn, masked, gain in zip(turns[i], masked_observations[i], gains[i], strict=False):
+                text = tokenizer.decode(completion_ids[i][turn.observation.start : turn.observation.stop])
+                assert math.isnan(gain) == (masked is None)
+                if masked is None:
+                    continue
+                expected, count = text, 0
+                while remaining and f"<tool_response>\n{remaining[0]['content']}\n</tool_response>" in expected:
+                    content = remaining.pop(0)["content"]
+                    num_multiline += "\n" in content
+                    expected = expected.replace(
+                        f"<tool_response>\n{content}\n</tool_response>", "<tool_response>\0</tool_response>", 1
+                    )
+                    count += 1
+                num_parallel += count > 1
+                assert count == text.count("<tool_response>") > 0
+                assert tokenizer.decode(masked) == expected.replace("\0", f"\n{placeholder}\n")
+    assert num_parallel > 0
+    assert num_multiline > 0 or mode != "environment"
+
+
+def test_rollout_func_masks_the_content_or_everything(tmp_path, scores):
+    make_trainer(tmp_path / "1", "rollout_func", options={"max_steps": 1}).train()
+    rollout_func = ScriptedRollouts(lambda i: i % 4, with_content_mask=False)
+    make_trainer(tmp_path / "2", "rollout_func", options={"max_steps": 1}, rollout_func=rollout_func).train()
+    placeholder = TOKENIZER.encode("No information found.")
+    start, end = TOKENIZER.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
+    with_mask, without = ([m for ms in args[4] for m in ms if m is not None] for args, _, _ in scores.calls)
+    assert len(with_mask) == len(without) == 12
+    assert all(masked == [start, *placeholder, end, start] for masked in with_mask)
+    assert all(masked == placeholder for masked in without)
+
+
+def test_what_was_sampled_is_what_is_scored(tmp_path, scores):
+    trainer = make_trainer(tmp_path, options={"max_steps": 2})
+    outputs = []
+    prepare = trainer._generate_and_score_completions
+
+    def keep(inputs):
+        outputs.append(prepare(inputs))
+        return outputs[-1]
+
+    trainer._generate_and_score_completions = keep
+    trainer.train()
+    for (args, _, _), output in zip(scores.calls, outputs, strict=True):
+        _, prompt_ids, completion_ids, turns, _ = args
+        for i, rollout in enumerate(turns):
+            n = len(completion_ids[i])
+            assert output["completion_ids"][i, :n].tolist() == completion_ids[i]
+            assert output["completion_mask"][i].sum() == n
+            assert output["prompt_ids"][i][-len(prompt_ids[i]) :].tolist() == prompt_ids[i]
+            sampled = {position for turn in rollout for position in turn.action}
+            assert sampled == {p for p in range(n) if output["tool_mask"][i, p] == 1}
+
+
+def test_old_logps_save_the_factual_forward_where_they_are_exact(tmp_path, monkeypatch):
+    scores = Spy(monkeypatch, "score_information_gain")
+    options = {"num_iterations": 2, "info_gain_engine": "replay", "temperature": 0.7, "max_steps": 2}
+    trainer = make_trainer(tmp_path / "1", "rollout_func", options=options)
+    trainer.train()
+    [(args, kwargs, gains)] = scores.calls
+    assert kwargs["factual_logps"] is not None
+    # The policy has moved on, so the forward is repeated with the parameters of the scoring
+    trainer = make_trainer(tmp_path / "2", "rollout_func", options=options)
+    expected = infopo_trainer.score_information_gain(
+        make_model(make_tokenizer()), *args[1:], engine="replay", temperature=0.7
+    )
+    torch.testing.assert_close(gains, expected, atol=1e-5, rtol=0, equal_nan=True)
+
+    scores.calls.clear()
+    model = make_model(make_tokenizer(), attention_dropout=0.1)
+    make_trainer(tmp_path / "3", "rollout_func", model=model, options=options).train()
+    assert scores.calls[0][1]["factual_logps"] is None
+
+
+# ---- fused advantages
+
+
+def naive_turn_advantages(rewards, outcome, gains, lengths, group_size, coef=0.5, temperature=0.5):
+    """ALGORITHM in loops: normalization over the group's turns, variance gate, rescaling."""
+    info = [[0.0 for _ in row] for row in gains]
+    gates = []
+    for g in range(0, len(rewards), group_size):
+        members = [i for i in range(g, g + group_size) if not math.isnan(rewards[i])]
+        pool = [x for i in members for x in gains[i] if x is not None]
+        std = statistics.stdev(pool) if len(pool) > 1 else 0.0
+        for i in members:
+            info[i] = [0.0 if x is None else (x - statistics.mean(pool)) / (std + 1e-6) for x in gains[i]]
+        reward_std = statistics.stdev([rewards[i] for i in members]) if len(members) > 1 else 0.0
+        gates += [1 / (1 + math.exp(reward_std / temperature))] * group_size
+    tokens = [
+        (outcome[i], x)
+        for i, row in enumerate(info)
+        if not math.isnan(rewards[i])
+        for x, n in zip(row, lengths[i], strict=True)
+        for _ in range(n)
+    ]
+    spread = [statistics.stdev(values) + 1e-6 for values in zip(*tokens, strict=True)]
+    scale = min(1.0, max(spread[0], 1.0) / spread[1])
+    return [
+        [0.0 if math.isnan(rewards[i]) else outcome[i] + coef * gates[i] * scale * x for x in row]
+        for i, row in enumerate(info)
+    ]
+
+
+@pytest.mark.parametrize("with_missing_rewards", [False, True])
+def test_token_advantages_are_those_of_the_algorithm(tmp_path, scores, with_missing_rewards):
+    rewards = [1.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.5, 0.5]  # the second group ties
+    if with_missing_rewards:
+        rewards = [1.0, None, 0.0, 1.0, None, None, None, None]
+
+    trainer = make_trainer(
+        tmp_path, "rollout_func", reward_funcs=lambda completion_ids, **kwargs: rewards, options={"max_steps": 1}
+    )
+    outputs = []
+    calculate = GRPOTrainer._generate_and_score_completions.__get__(trainer)
+    outcome = calculate(list(trainer.get_train_dataloader())[0])["advantages"].tolist()
+    del trainer._rollouts
+    trainer.rollout_func.step = 0
+    prepare = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: outputs.append(prepare(inputs)) or outputs[-1]
+    trainer.train()
+
+    [(args, _, gains)] = scores.calls
+    [output] = outputs
+    turns = args[3]
+    gains = [
+        [None if math.isnan(gain) else gain for gain in row[: len(rollout)]]
+        for row, rollout in zip(gains.tolist(), turns, strict=True)
+    ]
+    expected = naive_turn_advantages(
+        [math.nan if reward is None else reward for reward in rewards],
+        outcome,
+        gains,
+        [[len(turn.action) for turn in rollout] for rollout in turns],
+        group_size=4,
+    )
+    assert output["advantages"].shape == output["completion_ids"].shape
+    by_token = torch.zeros_like(output["advantages"])
+    for i, rollout in enumerate(turns):
+        for k, turn in enumerate(rollout):
+            for position in turn.action:
+                by_token[i, position] = expected[i][k]
+    torch.testing.assert_close(output["advantages"], by_token, atol=1e-5, rtol=0)
+    assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)
+
+
+def test_truncated_rollouts_have_no_turns(tmp_path, scores, fusions):
+    def rollouts(prompts, trainer):
+        output = ScriptedRollouts(lambda i: 2)(prompts, trainer)
+        for i in (0, 1, 5):  # no end of turn: truncated
+            for key in ("completion_ids", "env_mask", "feedback_content_mask", "logprobs"):
+                output[key][i] = output[key][i][:-1]
+        return output
+
+    options = {"mask_truncated_completions": True, "max_steps": 1}
+    make_trainer(tmp_path, "rollout_func", rollout_func=rollouts, options=options).train()
+    [(args, _, gains)] = scores.calls
+    assert [len(rollout) for rollout in args[3]] == [0, 0, 3, 3, 3, 0, 3, 3]
+    assert gains.isnan().all(1).tolist() == [True, True, False, False, False, True, False, False]
+    [(_, _, fused)] = fusions.calls
+    assert (fused.turn_advantages[[0, 1, 5]] == 0).all()
+
+
+def test_overlong_rollouts_are_scored_as_far_as_they_go(tmp_path, scores):
+    trainer = make_trainer(tmp_path, options={"max_completion_length": 40, "max_steps": 2})
+    trainer.train()
+    assert scores.calls
+    for args, _, gains in scores.calls:
+        for rollout, row in zip(args[3], gains, strict=True):
+            assert all(len(turn.action) > 0 for turn in rollout)
+            assert row[max(len(rollout) - 1, 0) :].isnan().all()
+    assert max(logged(trainer, "completions/clipped_ratio")) > 0
+
+
+def test_group_without_feedback_keeps_its_outcome_advantages(tmp_path, fusions):
+    rollout_func = ScriptedRollouts(lambda i: 0 if i < 4 else 2)
+    make_trainer(tmp_path, "rollout_func", rollout_func=rollout_func, options={"max_steps": 1}).train()
+    [(args, _, fused)] = fusions.calls
+    outcome_advantages, gains = args[1], args[2]
+    assert gains[:4].isnan().all()
+    torch.testing.assert_close(fused.turn_advantages[:4, 0], outcome_advantages[:4])
+    assert (fused.information_advantages[4:] != 0).any()
+
+
+# ---- TRL's options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss_type": "grpo"},
+        {"loss_type": "bnpo"},
+        {"loss_type": "dr_grpo"},
+        {"loss_type": "cispo", "epsilon_high": 5.0},
+        {"loss_type": "sapo"},
+        {"loss_type": "luspo"},
+        {"scale_rewards": "batch"},
+        {"scale_rewards": "none"},
+        {"multi_objective_aggregation": "normalize_then_sum"},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+        {"steps_per_generation": 2, "per_device_train_batch_size": 4},
+        {"num_iterations": 2},
+        {"top_entropy_quantile": 0.5},
+        {"entropy_coef": 0.01},
+        {"beta": 0.1},
+        {"info_gain_estimator": "kl"},
+        {"info_gain_engine": "replay", "info_gain_batch_size": 2},
+        {"info_gain_normalization": "group_scale", "info_gain_granularity": "token"},
+        {"info_gain_only": True},
+        {"gate": "none", "info_gain_rescale": False},
+        {"pad_to_multiple_of": 16},
+    ],
+    ids=lambda options: "-".join(f"{name}={value}" for name, value in options.items()),
+)
+def test_options_train(tmp_path, options):
+    model = make_model(make_tokenizer())
+    if "beta" in options:
+        model.save_pretrained(tmp_path / "model")
+        model = str(tmp_path / "model")
+    trainer = make_trainer(
+        tmp_path,
+        "rollout_func",
+        model=model,
+        options={"reward_weights": [1.0, 0.5], **options},
+        reward_funcs=[
+            parity_reward,
+            lambda completion_ids, **kwargs: [float(len(ids)) / 50 for ids in completion_ids],
+        ],
+    )
+    before = parameters(trainer)
+    trainer.train()
+    assert any((a != b).any() for a, b in zip(before, parameters(trainer), strict=True))
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+    assert all(math.isfinite(value) for value in logged(trainer, "infopo/information_gain/mean"))
+    assert len(logged(trainer, "infopo/intrinsic_share")) > 0
+
+
+def test_max_turns_limits_the_actions(tmp_path):
+    trainer = make_trainer(tmp_path, options={"max_turns": 2, "max_completion_length": 200})
+    trainer.train()
+    assert max(logged(trainer, "infopo/turns/max")) == 2
+
+
+def test_lora_is_scored_with_the_adapter_on(tmp_path, scores):
+    from peft import LoraConfig
+
+    peft_config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    trainer = make_trainer(tmp_path, "rollout_func", peft_config=peft_config, options={"learning_rate": 0.0})
+    trainer.train()
+    args, _, gains = scores.calls[-1]
+    again = infopo_trainer.score_information_gain(*args)
+    torch.testing.assert_close(gains, again, equal_nan=True, atol=1e-5, rtol=0)
+    with trainer.model.disable_adapter():
+        without = infopo_trainer.score_information_gain(*args)
+    assert (gains - without).abs().nan_to_num().max() > 1e-4
+
+
+def test_evaluation_scores_only_on_demand(tmp_path, scores):
+    options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1, "log_completions": True}
+    trainer = make_trainer(tmp_path / "1", options=options, eval_dataset=dataset())
+    trainer.train()
+    assert len(scores.calls) == 1
+    assert not logged(trainer, "eval_infopo/information_gain/mean")
+    scores.calls.clear()
+    options["log_information_gain"] = True
+    trainer = make_trainer(tmp_path / "2", options=options, eval_dataset=dataset())
+    trainer.train()
+    assert len(scores.calls) > 1
+    assert logged(trainer, "eval_infopo/turns/mean")
+
+
+def test_gains_can_be_logged_without_training_on_them(tmp_path):
+    grpo, _ = train(make_trainer(tmp_path / "grpo", "environment", GRPOTrainer))
+    options = {"info_gain_coef": 0.0, "log_information_gain": True}
+    infopo, _ = train(make_trainer(tmp_path / "infopo", "environment", options=options))
+    assert_equal_parameters(grpo, infopo)
+    assert len(logged(infopo, "infopo/information_gain/mean")) == 3
+
+
+def test_resumed_run_ends_where_the_whole_run_ends(tmp_path):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    whole, _ = train(make_trainer(tmp_path / "whole", options=options))
+    resumed = make_trainer(tmp_path / "resumed", options=options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    assert_equal_parameters(whole, resumed)
+
+
+# ---- what is told
+
+
+def test_engine_and_reason_are_logged_once(tmp_path, caplog):
+    with caplog.at_level("INFO", logger="trl_infopo"):
+        make_trainer(tmp_path, "rollout_func").train()
+    messages = [record.message for record in caplog.records if "engine" in record.message]
+    assert len(messages) == 1
+    assert "tree engine: its branches see only their own past" in messages[0]
+
+
+def test_completions_table_has_gains_gate_and_fused_advantages(tmp_path):
+    import pandas as pd
+
+    trainer = make_trainer(tmp_path, "rollout_func", options={"log_completions": True, "max_steps": 1})
+    trainer.train()
+    table = pd.read_parquet(next((tmp_path / "completions").glob("*.parquet")))
+    assert [len(gains) for gains in table["information_gain"]] == [1, 2, 3, 4] * 2
+    assert [len(advantages) for advantages in table["turn_advantages"]] == [1, 2, 3, 4] * 2
+    assert all(math.isnan(gains[-1]) for gains in table["information_gain"])
+    assert table["gate"].between(0, 0.5).all()
+
+
+def test_model_card_names_the_method(tmp_path):
+    trainer = make_trainer(tmp_path, "plain")
+    trainer.create_model_card("tiny")
+    card = (tmp_path / "README.md").read_text()
+    assert "InfoPO: Information-Driven Policy Optimization for User-Centric Agents" in card
+    assert "2603.00656" in card
+    assert "kong2026infopo" in card
+
+
+def test_metrics_are_those_of_the_batch(tmp_path, scores):
+    trainer = make_trainer(tmp_path, "rollout_func", options={"max_steps": 1})
+    trainer.train()
+    [(_, _, gains)] = scores.calls
+    known = gains[~gains.isnan()]
+    assert logged(trainer, "infopo/information_gain/mean") == [pytest.approx(known.mean().item(), abs=1e-6)]
+    assert logged(trainer, "infopo/information_gain/turn_1") == [pytest.approx(gains[:, 0].nanmean().item(), abs=1e-6)]
+    assert logged(trainer, "infopo/turns/mean") == [2.5]
+    assert logged(trainer, "infopo/turns/max") == [4]
+    assert logged(trainer, "infopo/questions/silent_frac") == [0.25]
+    assert 0 < logged(trainer, "infopo/intrinsic_share")[0] < 1
+    assert logged(trainer, "infopo/scoring_seconds")[0] > 0
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"info_gain_coef": -0.1}, ["info_gain_coef", "-0.1"]),
+        ({"temperature": -1.0}, ["temperature", "-1.0"]),
+        ({"gate_temperature": 0.0}, ["gate_temperature", "0.0"]),
+        ({"masked_feedback": " "}, ["masked_feedback", "' '"]),
+        ({"info_gain_estimator": "js"}, ["info_gain_estimator", "js", "kl"]),
+        ({"info_gain_engine": "vine"}, ["info_gain_engine", "vine", "replay"]),
+        ({"info_gain_normalization": "turn"}, ["info_gain_normalization", "turn", "group_scale"]),
+        ({"info_gain_granularity": "word"}, ["info_gain_granularity", "word", "token"]),
+        ({"gate": "open"}, ["gate", "open", "variance"]),
+        ({"info_gain_batch_size": 0}, ["info_gain_batch_size", "0"]),
+        ({"info_gain_coef": 0.0, "info_gain_only": True}, ["info_gain_only", "info_gain_coef"]),
+        ({"max_turns": 0}, ["max_turns", "0"]),
+        ({"max_turns": 3, "max_tool_calling_iterations": 2}, ["max_turns", "max_tool_calling_iterations"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_bad_option_is_a_clear_error(tmp_path, options, names):
+    with pytest.raises(ValueError, match="[Ss]et|choose") as error:
+        config(tmp_path, **options)
+    assert all(name in str(error.value) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"loss_type": "vespo"}, "loss_type"),
+        ({"importance_sampling_level": "sequence"}, "importance_sampling_level"),
+        ({"off_policy_mask_threshold": 0.5}, "off_policy_mask_threshold"),
+    ],
+)
+def test_per_sequence_options_need_zero_coef(tmp_path, options, name):
+    with pytest.raises(ValueError, match=f"`{name}` is .* Set `{name}="):
+        make_trainer(tmp_path, "rollout_func", options=options)
+    make_trainer(tmp_path, "rollout_func", options={**options, "info_gain_coef": 0.0})
+
+
+def test_tokenizer_without_chat_template_is_a_clear_error(tmp_path):
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer)
+    tokenizer.chat_template = None
+    with pytest.raises(
+        ValueError, match="`processing_class`.* no chat template.* Set `processing_class.chat_template`"
+    ):
+        InfoPOTrainer(model, args=config(tmp_path), processing_class=tokenizer, **mode_kwargs("environment"))
+
+
+def test_environment_without_reset_is_a_clear_error(tmp_path):
+    class Unfinished:
+        def get_reward(self) -> float:
+            return 0.0
+
+    with pytest.raises(ValueError, match="`environment_factory` made a Unfinished, which has no `reset`"):
+        make_trainer(tmp_path, environment_factory=Unfinished)
+    with pytest.raises(ValueError, match="Unfinished, which has no `reset`"):
+        make_trainer(tmp_path, "environments", environment_factory={"ask": AskEnvironment, "quiet": Unfinished})
+
+
+def test_empty_placeholder_of_an_environment_is_a_clear_error(tmp_path):
+    class Empty(AskEnvironment):
+        masked_feedback = ""
+
+    with pytest.raises(ValueError, match="`Empty.masked_feedback` is ''"):
+        make_trainer(tmp_path, environment_factory=Empty).train()
+
+
+def test_tree_engine_on_a_recurrent_model_is_a_clear_error(tmp_path):
+    model = make_model(
+        make_tokenizer(), "lfm2", layer_types=["conv", "full_attention"], block_ff_dim=48, conv_L_cache=3
+    )
+    with pytest.raises(ValueError, match="`info_gain_engine` is 'tree', but .* Set it to 'replay'"):
+        make_trainer(tmp_path, "rollout_func", model=model, options={"info_gain_engine": "tree"})
+    trainer = make_trainer(tmp_path, "rollout_func", model=model, options={"max_steps": 1})
+    trainer.train()
+    assert trainer.info_gain_engine == "replay"
+
+
+def test_rollout_func_owns_its_loop(tmp_path):
+    with pytest.raises(ValueError, match="`max_turns` is 3, but `rollout_func`"):
+        make_trainer(tmp_path, "rollout_func", options={"max_turns": 3})
+
+
+def test_content_mask_of_wrong_length_is_a_clear_error(tmp_path):
+    def rollouts(prompts, trainer):
+        output = ScriptedRollouts(lambda i: 2)(prompts, trainer)
+        output["feedback_content_mask"][0] = output["feedback_content_mask"][0][1:]
+        return output
+
+    with pytest.raises(ValueError, match="`feedback_content_mask` has .* one per completion token"):
+        make_trainer(tmp_path, "rollout_func", rollout_func=rollouts).train()
+
+
+def test_grpo_config_is_a_clear_error(tmp_path):
+    with pytest.raises(TypeError, match="`args` is a GRPOConfig, pass an InfoPOConfig"):
+        InfoPOTrainer(
+            make_model(make_tokenizer()), parity_reward, config(tmp_path, GRPOConfig), train_dataset=dataset()
+        )
+
+
+def test_images_are_a_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="`train_dataset` has the column 'image'"):
+        make_trainer(tmp_path, train_dataset=dataset(image=["x"]))

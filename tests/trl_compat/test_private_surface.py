@@ -1,0 +1,60 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What we lean on in the installed TRL, beyond what it documents."""
+
+import inspect
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from trl import GRPOTrainer
+
+from trl_infopo import InfoPOTrainer
+from trl_infopo._compat import CALLED, MAX_TRL, MIN_TRL, OVERRIDDEN, check_trl_version
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("name", "parameters"), {**OVERRIDDEN, **CALLED}.items())
+def test_methods_have_the_parameters_we_rely_on(name, parameters):
+    assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters)[: len(parameters)] == list(parameters)
+
+
+def test_only_listed_methods_are_overridden():
+    ours = {name for name, member in vars(InfoPOTrainer).items() if inspect.isfunction(member)}
+    assert {name for name in ours if hasattr(GRPOTrainer, name)} == set(OVERRIDDEN)
+
+
+@pytest.mark.parametrize("version", ["1.14.2", "0.29.0", "1.17.0", "2.0.0"])
+def test_unsupported_trl_is_a_clear_error(version):
+    with pytest.raises(ImportError, match=f"trl=={version} is installed. Install .*pip install 'trl>={MIN_TRL}"):
+        check_trl_version(version)
+
+
+@pytest.mark.parametrize("version", ["1.15.0", "1.15.3", "1.16.0", "1.16.9"])
+def test_supported_trl_is_accepted(version):
+    check_trl_version(version)
+
+
+def test_metadata_has_the_same_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"trl>={MIN_TRL},<{MAX_TRL}" in project["dependencies"]
+
+
+def test_import_is_light():
+    code = "import sys, trl_infopo; print([m for m in ('torch', 'trl', 'transformers', 'rich') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
