@@ -187,8 +187,8 @@ class InfoPOConfig(GRPOConfig):
                 raise ValueError(f"`{name}` is {getattr(self, name)}, but something is divided by it: set it above 0.")
         if not self.masked_feedback.strip():
             raise ValueError(
-                f"`masked_feedback` is {self.masked_feedback!r}, which leaves the counterfactual without feedback. Set "
-                "it to a text that says nothing, such as 'No information found.'."
+                f"`masked_feedback` is {self.masked_feedback!r}, which leaves the counterfactual without feedback. "
+                "Set it to a text that says nothing, such as 'No information found.'."
             )
         if self.info_gain_batch_size is not None and self.info_gain_batch_size < 1:
             raise ValueError(

@@ -1,0 +1,61 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Set up what is missing in `.venv`, then run the quick start or the tests. Needs Python >= 3.11 and nothing else.
+
+python3 bootstrap.py quickstart [options of `trl-infopo quickstart`]
+python3 bootstrap.py test [options of pytest]
+"""
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
+TORCH = "torch==2.13.0"
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+
+
+def pip_install(*arguments: str) -> None:
+    command = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+def main() -> int:
+    tasks = {"quickstart": [str(BIN / "trl-infopo"), "quickstart"], "test": [str(BIN / "python"), "-m", "pytest"]}
+    if sys.version_info < (3, 11):
+        sys.exit(f"trl-infopo needs Python 3.11 or newer, this is {sys.version.split()[0]}.")
+    if len(sys.argv) < 2 or sys.argv[1] not in tasks:
+        sys.exit(__doc__)
+    task, *options = sys.argv[1:]
+
+    if not (BIN / "python").exists():
+        print(f"Making {ENVIRONMENT}", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True)
+    print("Installing what is missing; the first time, this takes a few minutes", flush=True)
+    has_torch = subprocess.run([str(BIN / "python"), "-c", "import torch"], capture_output=True).returncode == 0
+    if not has_torch:
+        # On Linux, the usual build brings gigabytes of CUDA: without a GPU, prefer the one for the CPU
+        without_gpu = sys.platform == "linux" and shutil.which("nvidia-smi") is None
+        pip_install(TORCH, *(["--retries", "1", "--extra-index-url", CPU_BUILDS] if without_gpu else []))
+    pip_install("--editable", ".[test]" if task == "test" else ".")
+    return subprocess.run([*tasks[task], *options], cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
