@@ -153,20 +153,17 @@ def score_information_gain(
         for group, group_batches in zip(groups, batches, strict=True):
             group_batches = group_batches + [[]] * (num_batches - len(group_batches))
             if engine == "tree":
-                units = _run_tree(policy, group, group_batches)
+                units = _run_tree(policy, group)
             else:
                 units = _run_replay(policy, group, group_batches, with_factual=factual_logps is None)
             for branches, factual, counterfactual in units:
-                known_logps = None
-                if factual is None:
-                    known_logps = [
-                        factual_logps[b.rollout, b.action.start - len(prompt_ids[b.rollout]) :][: len(b.action)]
-                        for b in branches
-                    ]
                 token_gains = _token_gains(
-                    policy, branches, factual, counterfactual, known_logps, estimator, temperature, num_labels
+                    policy, branches, factual, counterfactual, estimator, temperature, num_labels
                 )
                 for branch, gain in zip(branches, token_gains.split([len(b.labels) for b in branches]), strict=True):
+                    if factual is None:
+                        first = branch.action.start - len(prompt_ids[branch.rollout])
+                        gain = gain + factual_logps[branch.rollout, first : first + len(branch.labels)].cpu()
                     gains[branch.rollout, branch.turn] = gain.mean()
     return gains
 
@@ -243,9 +240,8 @@ def _batch_branches(group: list[Trajectory], batch_size: int | None) -> list[lis
 # ---------------------------------------------------------------------------------------------------------- engines
 
 
-def _run_tree(policy: CausalLM, group: list[Trajectory], batches: list[list[Branch]]) -> Iterator[Unit]:
+def _run_tree(policy: CausalLM, group: list[Trajectory]) -> Iterator[Unit]:
     """Trunks fill a cache; then the branches of each trajectory go on from it, packed in one row."""
-    [branches] = batches
     cache = DynamicCache()  # without a config: every layer keeps all keys, those beyond a sliding window too
     factual = policy.hidden_states(
         [trajectory.ids for trajectory in group], _before_actions(group), past_key_values=cache, use_cache=True
@@ -267,7 +263,8 @@ def _run_tree(policy: CausalLM, group: list[Trajectory], batches: list[list[Bran
     counterfactual = policy.hidden_states(
         rows, columns, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
     )
-    yield branches, factual, counterfactual
+    del cache, mask  # the LM head does not need them
+    yield [branch for trajectory in group for branch in trajectory.branches], factual, counterfactual
 
 
 def _run_replay(
@@ -289,12 +286,8 @@ def _run_replay(
             for column in range(len(rows[row]) - len(branch.labels), len(rows[row]))
         ]
         counterfactual = policy.hidden_states(rows, columns)
-        before = [factual[branch.rollout, branch.turn] for branch in branches] if with_factual else []
-        yield (
-            branches,
-            torch.cat([counterfactual[:0], *before]) if with_factual else None,
-            counterfactual,
-        )
+        states = [factual[branch.rollout, branch.turn] for branch in branches] if with_factual else []
+        yield branches, torch.cat([counterfactual[:0], *states]) if with_factual else None, counterfactual
 
 
 def _before_actions(group: list[Trajectory]) -> list[tuple[int, int]]:
@@ -312,12 +305,14 @@ def _token_gains(
     branches: list[Branch],
     factual: torch.Tensor | None,
     counterfactual: torch.Tensor,
-    known_logps: list[torch.Tensor] | None,
     estimator: str,
     temperature: float,
     num_labels: int,
 ) -> torch.Tensor:
-    """Gain of each label, of shape (N,): through the LM head in chunks, so that few logits are in memory at a time."""
+    """
+    Gain of each label, of shape (N,); without factual states, its part that is counterfactual. The LM head works in
+    chunks, so that few logits are in memory at a time.
+    """
     states = counterfactual[None] if factual is None else torch.stack([factual, counterfactual])
     labels = [label for branch in branches for label in branch.labels]
     labels = torch.tensor(labels, dtype=torch.long, device=states.device)
@@ -336,10 +331,7 @@ def _token_gains(
             gains.append((logps[0] - logps[1]).gather(1, chunk_labels)[:, 0])
         else:
             gains.append(-logps[0].gather(1, chunk_labels)[:, 0])
-    gains = torch.cat(gains)
-    if known_logps is not None and branches:
-        gains = gains + torch.cat(known_logps).to(gains)
-    return gains.cpu()
+    return torch.cat(gains).cpu()
 
 
 # ------------------------------------------------------------------------------------------------------- validation
@@ -437,7 +429,7 @@ def _leak(policy: CausalLM) -> float:
         return torch.randint(policy.config.vocab_size, (len(ids),), generator=generator).tolist()
 
     def states(trajectory: Trajectory) -> tuple[torch.Tensor, ...]:
-        [(branches, _, counterfactual)] = _run_tree(policy, [trajectory], [trajectory.branches])
+        [(branches, _, counterfactual)] = _run_tree(policy, [trajectory])
         return counterfactual.split([len(branch.labels) for branch in branches])
 
     expected, changes = states(trajectory), []

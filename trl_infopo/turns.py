@@ -15,7 +15,7 @@
 """Tokens become turns here: what the policy did, what came back, and what came back with its content masked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 
@@ -64,15 +64,14 @@ def segment_turns(action_mask: list[int]) -> list[Turn]:
             f"An action mask holds 1 for sampled and 0 for external tokens, got {sorted(set(action_mask))}. Check the "
             "`env_mask` that your `rollout_func` returns."
         )
-    runs = []
-    for sampled, positions in groupby(range(len(action_mask)), key=lambda i: action_mask[i]):
-        positions = list(positions)
-        runs.append((sampled, range(positions[0], positions[-1] + 1)))
-
     turns = []
-    for (sampled, action), (_, following) in zip(runs, [*runs[1:], (0, None)], strict=True):
-        if sampled:
-            turns.append(Turn(action, following if following is not None else range(action.stop, action.stop)))
+    for is_sampled, run in groupby(range(len(action_mask)), key=action_mask.__getitem__):
+        positions = list(run)
+        span = range(positions[0], positions[-1] + 1)
+        if is_sampled:
+            turns.append(Turn(action=span, observation=range(span.stop, span.stop)))
+        elif turns:
+            turns[-1] = replace(turns[-1], observation=span)
     return turns
 
 
