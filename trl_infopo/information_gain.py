@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from .causal_lm import CausalLM, eval_mode
 from .turns import Turn, segment_turns
@@ -129,15 +129,19 @@ def score_information_gain(
         raise ValueError(f"`batch_size` is {batch_size}, set it to at least 1, or to None for all at once.")
 
     gains, trajectories = _find_branches(prompt_ids, completion_ids, turns, masked_observations)
+    if not trajectories and max_over_processes is None:
+        return gains
     if engine == "auto":
         engine, _ = select_engine(model, max_over_processes)
     elif engine == "tree" and (limitation := tree_limitation(model)) is not None:
         raise ValueError(f"`engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
-    if engine == "tree" or estimator == "kl":
+    policy = CausalLM(model)
+    share_trunk = _length_dependent_rope(policy.config) is None
+    if engine == "tree" or estimator == "kl" or not share_trunk:
         factual_logps = None
 
     # Groups of trajectories, and in each group batches of branches, the longest first
-    batch_size = batch_size or max(len(trajectories), 1)
+    batch_size = (batch_size or max(len(trajectories), 1)) if share_trunk else 1
     groups = _batched(sorted(trajectories, key=_num_tokens, reverse=True), batch_size)
     batches = [_batch_branches(group, None if engine == "tree" else batch_size) for group in groups]
     num_batches, num_labels = 0, 0
@@ -148,14 +152,13 @@ def score_information_gain(
         groups += [[]] * (num_groups - len(groups))
         batches += [[]] * (num_groups - len(batches))
 
-    policy = CausalLM(model)
     with torch.no_grad(), eval_mode(model):
         for group, group_batches in zip(groups, batches, strict=True):
             group_batches = group_batches + [[]] * (num_batches - len(group_batches))
             if engine == "tree":
                 units = _run_tree(policy, group)
             else:
-                units = _run_replay(policy, group, group_batches, with_factual=factual_logps is None)
+                units = _run_replay(policy, group, group_batches, factual_logps is None, share_trunk)
             for branches, factual, counterfactual in units:
                 token_gains = _token_gains(
                     policy, branches, factual, counterfactual, estimator, temperature, num_labels
@@ -268,26 +271,48 @@ def _run_tree(policy: CausalLM, group: list[Trajectory]) -> Iterator[Unit]:
 
 
 def _run_replay(
-    policy: CausalLM, group: list[Trajectory], batches: list[list[Branch]], with_factual: bool = True
+    policy: CausalLM, group: list[Trajectory], batches: list[list[Branch]], with_factual: bool, share_trunk: bool
 ) -> Iterator[Unit]:
-    """Trunks once, for the factual side; then every branch as a row of its own, from the first token on."""
+    """
+    Trunks once, for the factual side; then every branch as a row of its own, from the first token on. Where the length
+    of a row changes the rotary embedding, a trunk cannot be shared: the factual side is a row per branch as well.
+    """
     trunks = {trajectory.branches[0].rollout: trajectory.ids for trajectory in group}
     factual = {}
-    if with_factual:
+    if with_factual and share_trunk:
         states = policy.hidden_states([trajectory.ids for trajectory in group], _before_actions(group))
         branches = [branch for trajectory in group for branch in trajectory.branches]
         for branch, branch_states in zip(branches, states.split([len(b.labels) for b in branches]), strict=True):
             factual[branch.rollout, branch.turn] = branch_states
     for branches in batches:
         rows = [trunks[branch.rollout][: branch.start] + branch.ids for branch in branches]
-        columns = [
-            (row, column)
-            for row, branch in enumerate(branches)
-            for column in range(len(rows[row]) - len(branch.labels), len(rows[row]))
-        ]
-        counterfactual = policy.hidden_states(rows, columns)
-        states = [factual[branch.rollout, branch.turn] for branch in branches] if with_factual else []
-        yield branches, torch.cat([counterfactual[:0], *states]) if with_factual else None, counterfactual
+        if not share_trunk:
+            factual_rows = [trunks[branch.rollout][: branch.action.stop - 1] for branch in branches]
+            before = _final_states(policy, branches, factual_rows, complete=True)
+            yield branches, before, _final_states(policy, branches, rows, complete=True)
+        elif with_factual:
+            counterfactual = _final_states(policy, branches, rows)
+            before = [factual[branch.rollout, branch.turn] for branch in branches]
+            yield branches, torch.cat([counterfactual[:0], *before]), counterfactual
+        else:
+            yield branches, None, _final_states(policy, branches, rows)
+
+
+def _final_states(
+    policy: CausalLM, branches: list[Branch], rows: list[list[int]], complete: bool = False
+) -> torch.Tensor:
+    """
+    Last hidden states before each label, of shape (N, H). Rows end before the last label; `complete` adds it, for
+    models in which the length of the row matters.
+    """
+    columns = [
+        (i, column)
+        for i, (branch, row) in enumerate(zip(branches, rows, strict=True))
+        for column in range(len(row) - len(branch.labels), len(row))
+    ]
+    if complete:
+        rows = [row + branch.labels[-1:] for branch, row in zip(branches, rows, strict=True)]
+    return policy.hidden_states(rows, columns)
 
 
 def _before_actions(group: list[Trajectory]) -> list[tuple[int, int]]:
@@ -323,14 +348,13 @@ def _token_gains(
         if chunk.size(1) == 0:  # another process has more
             policy.logits(states.new_zeros(1, states.size(2)))
             continue
-        logits = policy.logits(chunk.flatten(0, 1)).float().unflatten(0, chunk.shape[:2])
-        logps = (logits / temperature).log_softmax(-1)
+        logits = policy.logits(chunk.flatten(0, 1)).float().div_(temperature).unflatten(0, chunk.shape[:2])
         if estimator == "kl":
+            logps = logits.log_softmax(-1)
             gains.append((logps[0].exp() * (logps[0] - logps[1])).sum(-1))
-        elif factual is not None:
-            gains.append((logps[0] - logps[1]).gather(1, chunk_labels)[:, 0])
-        else:
-            gains.append(-logps[0].gather(1, chunk_labels)[:, 0])
+            continue
+        logps = logits.gather(2, chunk_labels.expand(len(chunk), -1, 1))[..., 0] - logits.logsumexp(-1)
+        gains.append(-logps[0] if factual is None else logps[0] - logps[1])
     return torch.cat(gains).cpu()
 
 
@@ -361,13 +385,18 @@ def tree_limitation(model: nn.Module) -> str | None:
         return f"{type(causal_lm).__name__} has layers of type {sorted(unknown)}"
     if getattr(config, "alibi", False) or config.model_type in ("bloom", "mpt"):
         return f"{type(causal_lm).__name__} has ALiBi position biases"
-    rope = getattr(config, "rope_parameters", None) or {}
-    rope_types = {rope["rope_type"]} if "rope_type" in rope else {v["rope_type"] for v in rope.values() if v}
-    if length_dependent := rope_types & {"dynamic", "longrope"}:
-        return f"its rotary embedding ({sorted(length_dependent)[0]}) depends on the length of the row"
+    if rope_type := _length_dependent_rope(config):
+        return f"its rotary embedding ({rope_type}) depends on the length of the row"
     if config._attn_implementation not in ("sdpa", "eager"):
         return f"its attention implementation {config._attn_implementation!r} takes no 4-D mask"
     return None
+
+
+def _length_dependent_rope(config: PreTrainedConfig) -> str | None:
+    """Type of a rotary embedding that changes with the length of the row, None for all others."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    rope_types = {rope["rope_type"]} if "rope_type" in rope else {v["rope_type"] for v in rope.values() if v}
+    return next(iter(rope_types & {"dynamic", "longrope"}), None)
 
 
 def select_engine(
@@ -397,9 +426,15 @@ def select_engine(
     if max_over_processes is not None:
         failed = max_over_processes(failed)
     if failed[0]:
-        return "replay", f"branches see what they must not (hidden states change by {leak:.1e}, relatively)"
+        return (
+            "replay",
+            f"branches see what they must not (here, their hidden states change by {leak:.1e}, relatively)",
+        )
     if failed[1]:
-        return "replay", f"the tree engine is {gap:.1e} nats per token off the replay engine"
+        return (
+            "replay",
+            f"the tree engine is too far from replay (here, {gap:.1e} nats per token off the replay engine)",
+        )
     return "tree", f"its branches see only their own past, and it is within {gap:.1e} nats per token of replay"
 
 

@@ -1,0 +1,314 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What scoring costs, in forwards over the same trajectories.
+
+Four ways through one batch of random trajectories, in one process, interleaved, the best of several repeats:
+
+- `forward`, the unit: one forward without gradients that gives the log-probability of every action token, the
+  cheapest sensible one. It runs the decoder over the batch, gathers the hidden states before the action tokens, and
+  takes only those through the LM head, a chunk at a time.
+- `naive`: the definition as one would write it down. For each turn two forwards, with the feedback and with it
+  masked, over all trajectories cut off after the following action, and a log-softmax over all their logits.
+- `replay` and `tree`: the engines of `score_information_gain`.
+
+Times on a CPU are CPU time of one thread (`--threads`), which other programs on the machine hardly disturb; on a GPU
+they are wall-clock. Peak memory is what a way adds to what was there before it: resident memory, for which Linux is
+needed, or allocated memory on a GPU.
+
+    python benchmarks/scoring.py                    # measure
+    python benchmarks/scoring.py --table            # write the table in the docs from the committed results
+"""
+
+import ctypes
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+import transformers
+import trl
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+from trl import TrlParser
+
+from trl_infopo.information_gain import score_information_gain
+from trl_infopo.turns import segment_turns
+
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs" / "scoring_speed.md"
+WAYS = ["forward", "naive", "replay", "tree"]
+CHUNK_SIZE = 1024  # states that `forward` takes through the LM head at a time
+
+
+@dataclass
+class ScoringBenchmarkArguments:
+    """
+    Arguments of the scoring benchmark.
+    """
+
+    device: str = field(default="cpu", metadata={"help": "Device to measure on, as in `cpu` or `cuda`."})
+    dtype: str = field(
+        default="float32", metadata={"help": "Precision of the model.", "choices": ["float32", "bfloat16", "float16"]}
+    )
+    threads: int = field(
+        default=1, metadata={"help": "CPU threads. The CPU time of several includes their waiting for each other."}
+    )
+    turns: list[int] = field(
+        default_factory=lambda: [2, 4, 8, 16],
+        metadata={"help": "Numbers of turns to measure, each at least 2. All turns but the last are scored."},
+    )
+    repeats: int = field(default=3, metadata={"help": "How often everything is measured; the best time counts."})
+    num_trajectories: int = field(default=2, metadata={"help": "Trajectories in a batch."})
+    prompt_length: int = field(default=128, metadata={"help": "Tokens in the prompt."})
+    action_length: int = field(default=48, metadata={"help": "Tokens in an action."})
+    observation_length: int = field(default=64, metadata={"help": "Tokens in an observation."})
+    placeholder_length: int = field(default=16, metadata={"help": "Tokens in a masked observation."})
+    hidden_size: int = field(default=576, metadata={"help": "Width of the Llama model, a multiple of 192."})
+    num_hidden_layers: int = field(default=12, metadata={"help": "Depth of the Llama model."})
+    vocab_size: int = field(default=16384, metadata={"help": "Vocabulary of the Llama model."})
+    output: str | None = field(
+        default=None,
+        metadata={"help": "Where to write the results. If `None`, `benchmarks/results/scoring_<device>.json`."},
+    )
+    table: bool = field(
+        default=False,
+        metadata={
+            "help": "Measure nothing, and write the table in `docs/scoring_speed.md` from the results in place."
+        },
+    )
+
+
+def make_model(args: ScoringBenchmarkArguments) -> LlamaForCausalLM:
+    """A random Llama model with heads of 64 values, a key-value head for three of them, and tied embeddings."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=args.vocab_size,
+        hidden_size=args.hidden_size,
+        intermediate_size=args.hidden_size * 8 // 3,
+        num_hidden_layers=args.num_hidden_layers,
+        num_attention_heads=args.hidden_size // 64,
+        num_key_value_heads=args.hidden_size // 192,
+        max_position_embeddings=65536,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config).to(args.device, getattr(torch, args.dtype)).eval()
+
+
+def make_rollouts(args: ScoringBenchmarkArguments, num_turns: int) -> dict[str, list]:
+    """Random trajectories of equal length, as arguments of `score_information_gain`."""
+    generator = torch.Generator().manual_seed(num_turns)
+
+    def random_ids(length: int) -> list[int]:
+        return torch.randint(args.vocab_size, (length,), generator=generator).tolist()
+
+    action_mask = [1] * args.action_length + ([0] * args.observation_length + [1] * args.action_length) * (
+        num_turns - 1
+    )
+    placeholder = random_ids(args.placeholder_length)
+    return {
+        "prompt_ids": [random_ids(args.prompt_length) for _ in range(args.num_trajectories)],
+        "completion_ids": [random_ids(len(action_mask)) for _ in range(args.num_trajectories)],
+        "turns": [segment_turns(action_mask)] * args.num_trajectories,
+        "masked_observations": [[placeholder] * num_turns] * args.num_trajectories,
+    }
+
+
+@torch.no_grad()
+def plain_forward(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, masked_observations) -> torch.Tensor:
+    """Log-probabilities of all action tokens."""
+    input_ids = torch.tensor([p + c for p, c in zip(prompt_ids, completion_ids)], device=model.device)
+    positions = torch.tensor([len(prompt_ids[0]) + i for turn in turns[0] for i in turn.action], device=model.device)
+    states = model.model(input_ids, use_cache=False).last_hidden_state[:, positions - 1].flatten(0, 1)
+    labels = input_ids[:, positions].flatten()[:, None]
+    logps = []
+    for chunk, chunk_labels in zip(states.split(CHUNK_SIZE), labels.split(CHUNK_SIZE)):
+        logits = model.lm_head(chunk).float()
+        logps.append(logits.gather(1, chunk_labels)[:, 0] - logits.logsumexp(-1))
+    return torch.cat(logps)
+
+
+@torch.no_grad()
+def naive_replay(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, masked_observations) -> torch.Tensor:
+    """Gains, of shape (B, K), from two full forwards a turn."""
+    gains = torch.full((len(turns), len(turns[0])), torch.nan)
+    for k, (turn, following) in enumerate(zip(turns[0], turns[0][1:])):
+
+        def mean_logp(observations: list[list[int]], turn=turn, following=following) -> torch.Tensor:
+            rows = [
+                prompt + completion[: turn.observation.start] + observation + completion[turn.observation.stop :]
+                for prompt, completion, observation in zip(prompt_ids, completion_ids, observations)
+            ]
+            after_action = len(turns[0][-1].action) + turns[0][-1].action.start - following.action.stop
+            input_ids = torch.tensor(rows, device=model.device)[:, : len(rows[0]) - after_action]
+            logps = model(input_ids, use_cache=False).logits.float().log_softmax(-1)
+            labels = input_ids[:, -len(following.action) :, None]
+            return logps[:, -len(following.action) - 1 : -1].gather(2, labels)[..., 0].mean(1)
+
+        observations = [completion[turn.observation.start : turn.observation.stop] for completion in completion_ids]
+        gains[:, k] = (mean_logp(observations) - mean_logp([masked[k] for masked in masked_observations])).cpu()
+    return gains
+
+
+def measure(function: Callable[[], torch.Tensor], device: str) -> tuple[torch.Tensor, float, float]:
+    """What a function returns, the seconds it took, and the MiB it had at its peak over those before."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        memory, start = torch.cuda.memory_allocated(), time.perf_counter()
+        result = function()
+        torch.cuda.synchronize()
+        seconds, peak = time.perf_counter() - start, torch.cuda.max_memory_allocated()
+    else:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system,
+        Path("/proc/self/clear_refs").write_text("5")  # and the peak becomes what is resident now
+        memory, start = resident_peak(), time.process_time()
+        result = function()
+        seconds, peak = time.process_time() - start, resident_peak()
+    return result, seconds, (peak - memory) / 2**20
+
+
+def resident_peak() -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 2**10
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return f"CPU ({(names or [platform.machine()])[0]})"
+
+
+def run(args: ScoringBenchmarkArguments) -> dict:
+    """Measure everything, and return what goes into the JSON file."""
+    torch.set_num_threads(args.threads)
+    model = make_model(args)
+    results = []
+    progress = tqdm(total=len(args.turns) * args.repeats * len(WAYS), unit="run")
+    for num_turns in args.turns:
+        rollouts = make_rollouts(args, num_turns)
+        ways = {
+            "forward": partial(plain_forward, model, **rollouts),
+            "naive": partial(naive_replay, model, **rollouts),
+            "replay": partial(score_information_gain, model, **rollouts, engine="replay"),
+            "tree": partial(score_information_gain, model, **rollouts, engine="tree"),
+        }
+        plain_forward(model, **rollouts)  # warm-up
+        gains, seconds, peaks = {}, {way: [] for way in WAYS}, {way: [] for way in WAYS}
+        for _ in range(args.repeats):
+            for way in WAYS:
+                progress.set_description(f"{num_turns} turns, {way}")
+                gains[way], elapsed, peak = measure(ways[way], args.device)
+                seconds[way].append(elapsed)
+                peaks[way].append(peak)
+                progress.update()
+        best = {way: min(seconds[way]) for way in WAYS}
+        results.append(
+            {
+                "turns": num_turns,
+                "tokens": len(rollouts["prompt_ids"][0]) + len(rollouts["completion_ids"][0]),
+                "seconds": {way: round(best[way], 4) for way in WAYS},
+                "ratios": {way: round(best[way] / best["forward"], 3) for way in WAYS},
+                "peak_mib": {way: round(max(peaks[way])) for way in WAYS},
+                "largest_difference_from_naive": {
+                    way: (gains[way] - gains["naive"]).nan_to_num(0.0).abs().max().item() for way in ("replay", "tree")
+                },
+            }
+        )
+    progress.close()
+    settings = {name: value for name, value in asdict(args).items() if name not in ("output", "table")}
+    return {
+        "device": device_name(args.device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "trl": trl.__version__,
+        },
+        "settings": settings,
+        "num_parameters": model.num_parameters(),
+        "results": results,
+    }
+
+
+def markdown_table(report: dict) -> str:
+    """Times in forwards and peak memory in MiB, a row for each number of turns."""
+    lines = [
+        "| turns | tokens | naive | `replay` | `tree` | naive / `tree` | MiB: forward | naive | `replay` | `tree` |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for result in report["results"]:
+        ratios, peaks = result["ratios"], result["peak_mib"]
+        cells = [
+            result["turns"],
+            result["tokens"],
+            *(f"{ratios[way]:.2f}×" for way in ("naive", "replay")),
+            f"**{ratios['tree']:.2f}×**",
+            f"{ratios['naive'] / ratios['tree']:.1f}×",
+            *(peaks[way] for way in WAYS),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def markdown_page(reports: list[dict]) -> str:
+    sections = [
+        "<!-- Written by `python benchmarks/scoring.py --table`; edit the script instead. -->\n\n"
+        "# Speed of scoring\n\n"
+        "Time of scoring a batch of trajectories, in forwards over the same trajectories: one forward without "
+        "gradients that gives the log-probability of every action token, and takes only those through the LM head. "
+        "The naive replay runs two full forwards a turn; `replay` and `tree` are the values of `info_gain_engine`. "
+        "Peak memory is what each adds to the model."
+    ]
+    for report in reports:
+        settings, versions = report["settings"], report["versions"]
+        cpu = f", CPU time of {settings['threads']} thread(s)" if settings["device"] == "cpu" else ""
+        sections.append(f"## {report['device']}")
+        sections.append(markdown_table(report))
+        sections.append(
+            f"A Llama model of {report['num_parameters'] / 1e6:.0f} M parameters in {settings['dtype']}, "
+            f"{settings['num_trajectories']} trajectories a batch; {settings['prompt_length']} tokens of prompt, "
+            f"{settings['action_length']} an action, {settings['observation_length']} an observation, "
+            f"{settings['placeholder_length']} a masked one; "
+            f"the best of {settings['repeats']} repeats, interleaved{cpu}. "
+            f"{', '.join(f'{name} {version}' for name, version in versions.items())}."
+        )
+    return "\n\n".join(sections) + "\n"
+
+
+def main() -> None:
+    [args] = TrlParser(ScoringBenchmarkArguments).parse_args_and_config()
+    if not args.table:
+        report = run(args)
+        output = Path(args.output or RESULTS / f"scoring_{args.device.split(':')[0]}.json")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(report, indent=2) + "\n")
+        print(f"{markdown_table(report)}\n\nWritten to {os.path.relpath(output)}")
+    else:
+        DOCS.write_text(
+            markdown_page([json.loads(path.read_text()) for path in sorted(RESULTS.glob("scoring_*.json"))])
+        )
+        print(f"Written to {os.path.relpath(DOCS)}")
+
+
+if __name__ == "__main__":
+    main()

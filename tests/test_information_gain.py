@@ -1,0 +1,533 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from tiny_models import REPLAY_MODELS, TREE_MODELS, VOCAB_SIZE, random_rollouts, tiny_model
+from torch import nn
+
+from trl_infopo import information_gain
+from trl_infopo.causal_lm import CausalLM
+from trl_infopo.information_gain import score_information_gain, select_engine
+from trl_infopo.turns import Turn, segment_turns
+
+
+ENGINES = ["tree", "replay"]
+ESTIMATORS = ["log_ratio", "kl"]
+
+
+@torch.no_grad()
+def naive_logps(model: nn.Module, ids: list[int], num_labels: int, temperature: float) -> torch.Tensor:
+    """Log-probabilities over the vocabulary at the last `num_labels` tokens of one unpadded row."""
+    logits = model(input_ids=torch.tensor([ids])).logits[0].float()
+    return (logits / temperature).log_softmax(-1)[-num_labels - 1 : -1]
+
+
+def naive_gains(
+    model: nn.Module,
+    prompt_ids: list[list[int]],
+    completion_ids: list[list[int]],
+    turns: list[list[Turn]],
+    masked_observations: list[list[list[int] | None]],
+    temperature: float = 1.0,
+    estimator: str = "log_ratio",
+) -> torch.Tensor:
+    """The definition: two plain forwards for each turn that has feedback, its masked form and a following action."""
+    gains = torch.full((len(turns), max(len(t) for t in turns)), math.nan)
+    for rollout, (prompt, completion) in enumerate(zip(prompt_ids, completion_ids)):
+        for k, turn in enumerate(turns[rollout][:-1]):
+            masked = masked_observations[rollout][k]
+            if masked is None:
+                continue
+            action = [completion[i] for i in turns[rollout][k + 1].action]
+            before = prompt + completion[: turn.observation.start]
+            observation = [completion[i] for i in turn.observation]
+            factual, counterfactual = (
+                naive_logps(model, before + o + action, len(action), temperature) for o in (observation, masked)
+            )
+            if estimator == "kl":
+                summands = (factual.exp() * (factual - counterfactual)).sum(-1)
+            else:
+                summands = (factual - counterfactual)[range(len(action)), action]
+            gains[rollout, k] = summands.mean()
+    return gains
+
+
+def assert_equal(actual: torch.Tensor, expected: torch.Tensor, tolerance: float):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def rollout(action: list[int], observation: list[int], masked: list[int] | None, following: list[int]) -> dict:
+    """One rollout of two turns, as arguments of `score_information_gain`."""
+    action_mask = [1] * len(action) + [0] * len(observation) + [1] * len(following)
+    return {
+        "prompt_ids": [[5, 6, 7]],
+        "completion_ids": [action + observation + following],
+        "turns": [segment_turns(action_mask)],
+        "masked_observations": [[masked, None]],
+    }
+
+
+@contextmanager
+def recorded_rows(module: nn.Module):
+    """How many vectors each call of a module gives back."""
+    calls = []
+    hook = module.register_forward_hook(lambda module, args, output: calls.append(output.shape[:-1].numel()))
+    yield calls
+    hook.remove()
+
+
+@contextmanager
+def recorded_forwards(model: nn.Module):
+    """One entry per call of a model."""
+    calls = []
+    hook = model.register_forward_pre_hook(lambda module, args: calls.append(module))
+    yield calls
+    hook.remove()
+
+
+# ------------------------------------------------------------------------------------- agreement with the definition
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [(name, engine) for name in TREE_MODELS for engine in ENGINES]
+    + [(name, "replay") for name in REPLAY_MODELS if name != "llama_dynamic_rope"],
+)
+def test_agrees_with_the_definition(name, engine, temperature, estimator):
+    model, rollouts = tiny_model(name), random_rollouts(seed=1, num_rollouts=4)
+    expected = naive_gains(model, **rollouts, temperature=temperature, estimator=estimator)
+    gains = score_information_gain(
+        model, **rollouts, engine=engine, temperature=temperature, estimator=estimator, batch_size=3
+    )
+    assert_equal(gains, expected, 1e-4)
+    assert expected.nan_to_num(0.0).abs().max() > 0.01  # enough for a mistake to show
+
+
+def test_a_dynamic_rope_agrees_within_its_original_length():
+    # Beyond it, what transformers computes depends on the longest row so far
+    model, rollouts = tiny_model("llama_dynamic_rope", max_position_embeddings=512), random_rollouts(seed=1)
+    assert_equal(score_information_gain(model, **rollouts, engine="replay"), naive_gains(model, **rollouts), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mistral_sliding", "gemma3_text"])
+def test_tree_agrees_with_the_definition_in_eager_attention(name):
+    model, rollouts = tiny_model(name, attn_implementation="eager"), random_rollouts(seed=2)
+    assert_equal(score_information_gain(model, **rollouts, engine="tree"), naive_gains(model, **rollouts), 1e-4)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([None, 1, 2, 7]), st.sampled_from(ENGINES))
+@settings(max_examples=25, deadline=None)
+def test_agrees_with_the_definition_for_any_rollouts(seed, num_rollouts, batch_size, engine):
+    model, rollouts = tiny_model("qwen2_mixed_sliding"), random_rollouts(seed, num_rollouts, max_turns=6)
+    gains = score_information_gain(model, **rollouts, engine=engine, batch_size=batch_size)
+    assert_equal(gains, naive_gains(model, **rollouts), 1e-4)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([None, 2, 3]), st.sampled_from(ENGINES))
+@settings(max_examples=25, deadline=None)
+def test_gains_do_not_depend_on_the_rest_of_the_batch(seed, batch_size, engine):
+    model, rollouts = tiny_model("llama"), random_rollouts(seed, num_rollouts=4)
+    together = score_information_gain(model, **rollouts, engine=engine, batch_size=batch_size)
+    for i in range(4):
+        alone = score_information_gain(model, **{name: [v[i]] for name, v in rollouts.items()}, engine=engine)
+        assert_equal(together[i : i + 1, : alone.size(1)], alone, 1e-5)
+        assert together[i, alone.size(1) :].isnan().all()
+
+
+FEEDBACK = {
+    "nothing in common": ([20, 21, 22], [30, 31]),
+    "shared leading scaffold": ([1, 2, 20, 21, 3], [1, 2, 30, 3]),
+    "only the last token differs": ([1, 2, 3, 20], [1, 2, 3, 30]),
+    "masked is a strict prefix": ([1, 2, 20, 21], [1, 2]),
+    "masked is the first token": ([1, 2, 20], [1]),
+    "feedback is a strict prefix": ([1, 2], [1, 2, 30, 31]),
+    "masked is longer": ([20], [30, 31, 32, 33, 34, 35]),
+    "a token each": ([20], [30]),
+}
+
+
+@pytest.mark.parametrize(("observation", "masked"), FEEDBACK.values(), ids=FEEDBACK)
+@pytest.mark.parametrize("following", [[50], [50, 51, 52]], ids=["one token follows", "three tokens follow"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_any_feedback_and_any_placeholder_fit_together(observation, masked, following, engine):
+    model, arguments = tiny_model("qwen3"), rollout([10, 11], observation, masked, following)
+    for estimator in ESTIMATORS:
+        gains = score_information_gain(model, **arguments, engine=engine, estimator=estimator)
+        assert_equal(gains, naive_gains(model, **arguments, estimator=estimator), 1e-4)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(ENGINES), st.sampled_from([0.5, 1.0, 2.0]))
+@settings(max_examples=20, deadline=None)
+def test_the_divergence_is_never_negative(seed, engine, temperature):
+    model, rollouts = tiny_model("llama"), random_rollouts(seed)
+    gains = score_information_gain(model, **rollouts, engine=engine, estimator="kl", temperature=temperature)
+    assert (gains[~gains.isnan()] >= 0).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["qwen3", "gemma2"])
+def test_half_precision_is_close(name, engine):
+    model, rollouts = tiny_model(name).bfloat16(), random_rollouts(seed=3)
+    gains = score_information_gain(model, **rollouts, engine=engine)
+    assert_equal(gains, naive_gains(model.float(), **rollouts), 0.1)
+
+
+# ---------------------------------------------------------------------------------------- which turns have which gain
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_masked_feedback_has_zero_gain(engine):
+    model, arguments = tiny_model("qwen3"), rollout([10, 11], [20, 21], [20, 21], [50])
+    with recorded_forwards(model) as forwards:
+        gains = score_information_gain(model, **arguments, engine=engine)
+    assert gains[0, 0] == 0.0
+    assert forwards == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_masked_feedback_has_zero_gain_next_to_other_feedback(engine):
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1)
+    expected = naive_gains(model, **rollouts)
+    row, k = (~expected.isnan()).nonzero()[0].tolist()
+    observation = rollouts["turns"][row][k].observation
+    rollouts["masked_observations"][row][k] = [rollouts["completion_ids"][row][i] for i in observation]
+    gains = score_information_gain(model, **rollouts, engine=engine)
+    assert gains[row, k] == 0.0
+    expected[row, k] = 0.0
+    assert_equal(gains, expected, 1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("action_mask", "masked_observations"),
+    [
+        pytest.param([1, 1, 0, 0], [[30]], id="no action follows"),
+        pytest.param([1, 1], [[30]], id="no observation"),
+        pytest.param([1, 1, 0, 0, 1], [None, [30]], id="no masked observation"),
+        pytest.param([], [], id="no turns"),
+    ],
+)
+def test_without_feedback_its_masked_form_and_a_following_action_there_is_no_gain(
+    action_mask, masked_observations, engine
+):
+    model = tiny_model("qwen3")
+    turns = segment_turns(action_mask) if action_mask else []
+    completion = list(range(10, 10 + len(action_mask)))
+    with recorded_forwards(model) as forwards:
+        gains = score_information_gain(model, [[5, 6]], [completion], [turns], [masked_observations], engine=engine)
+    assert gains.shape == (1, max(len(turns), 1))
+    assert gains.isnan().all()
+    assert forwards == []
+
+
+def test_gains_are_float32_on_the_cpu_without_gradient():
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
+    gains = score_information_gain(model, **rollouts)
+    assert gains.shape == (4, max(len(turns) for turns in rollouts["turns"]))
+    assert (gains.dtype, gains.device.type, gains.requires_grad) == (torch.float32, "cpu", False)
+
+
+def test_no_rollouts_have_no_gains():
+    assert score_information_gain(tiny_model("qwen3"), [], [], [], []).shape == (0, 1)
+
+
+def test_an_action_that_the_feedback_made_likelier_has_a_positive_gain():
+    model, context, (observation, masked) = tiny_model("qwen3"), [5, 6, 7, 10, 11], ([20, 21, 22], [30, 31])
+    factual, counterfactual = (naive_logps(model, context + o + [0], 1, 1.0)[0] for o in (observation, masked))
+    change = factual - counterfactual
+    for following, sign in ((change.argmax().item(), 1), (change.argmin().item(), -1)):
+        gain = score_information_gain(model, **rollout([10, 11], observation, masked, [following]))[0, 0]
+        assert gain.sign() == sign
+        torch.testing.assert_close(gain, change[following], rtol=0, atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------- choice of the engine
+
+
+@pytest.mark.parametrize("name", TREE_MODELS)
+def test_auto_chooses_tree(name):
+    engine, reason = select_engine(tiny_model(name))
+    assert engine == "tree", reason
+
+
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+def test_auto_chooses_tree_in_half_precision(attn_implementation):
+    engine, reason = select_engine(tiny_model("qwen3", attn_implementation=attn_implementation).bfloat16())
+    assert engine == "tree", reason
+
+
+@pytest.mark.parametrize("name", REPLAY_MODELS)
+def test_auto_falls_back_to_replay_and_tree_is_an_error(name):
+    model, rollouts = tiny_model(name), random_rollouts(seed=1)
+    assert select_engine(model)[0] == "replay"
+    gains = score_information_gain(model, **rollouts, engine="auto")
+    assert_equal(gains, score_information_gain(model, **rollouts, engine="replay"), 0)
+    with pytest.raises(ValueError, match=r"`engine` is 'tree', but .*Set it to 'replay', or to 'auto'"):
+        score_information_gain(model, **rollouts, engine="tree")
+
+
+def see_the_whole_trunk(mask: Callable) -> Callable:
+    return lambda self, trunk_length, segment, position, start: mask(
+        self, trunk_length, segment, position, torch.full_like(start, trunk_length)
+    )
+
+
+def see_the_other_branches(mask: Callable) -> Callable:
+    return lambda self, trunk_length, segment, position, start: mask(
+        self, trunk_length, segment.clamp(max=0), position, start
+    )
+
+
+@pytest.mark.parametrize("leaky", [see_the_whole_trunk, see_the_other_branches])
+@pytest.mark.parametrize("name", ["qwen3", "gemma2", "gpt_oss"])
+def test_auto_notices_branches_that_see_what_they_must_not(name, leaky, monkeypatch):
+    monkeypatch.setattr(CausalLM, "attention_mask", leaky(CausalLM.attention_mask))
+    engine, reason = select_engine(tiny_model(name))
+    assert engine == "replay"
+    assert "branches see what they must not" in reason
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+def test_auto_notices_wrong_positions(name, monkeypatch):
+    hidden_states = CausalLM.hidden_states
+
+    def without_positions(self, rows, at, position_ids=None, **inputs):
+        return hidden_states(self, rows, at, **inputs)
+
+    monkeypatch.setattr(CausalLM, "hidden_states", without_positions)
+    engine, reason = select_engine(tiny_model(name))
+    assert engine == "replay"
+    assert "nats per token off the replay engine" in reason
+
+
+def test_auto_notices_a_sliding_window_over_columns_instead_of_positions(monkeypatch):
+    mask = CausalLM.attention_mask
+
+    def by_column(self, trunk_length, segment, position, start):
+        return mask(
+            self, trunk_length, segment, (trunk_length + torch.arange(position.size(1))).expand_as(position), start
+        )
+
+    monkeypatch.setattr(CausalLM, "attention_mask", by_column)
+    engine, reason = select_engine(tiny_model("mistral_sliding"))
+    assert engine == "replay"
+    assert "nats per token off the replay engine" in reason
+
+
+@pytest.mark.parametrize("failed", [[1, 0], [0, 1]])
+def test_tree_must_pass_on_every_process(failed):
+    assert select_engine(tiny_model("qwen3"), lambda counts: failed)[0] == "replay"
+    assert select_engine(tiny_model("qwen3"), lambda counts: counts)[0] == "tree"
+
+
+# ------------------------------------------------------------------------------------- models as trainers hold them
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "dropout"),
+    [("gpt2", {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}), ("llama", {"attention_dropout": 0.5})],
+)
+def test_train_mode_changes_nothing_and_is_restored(name, dropout, engine):
+    model, rollouts = tiny_model(name, **dropout), random_rollouts(seed=1)
+    expected = naive_gains(model, **rollouts)
+    model.gradient_checkpointing_enable()
+    model.train()
+    assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
+    assert select_engine(model)[0] == "tree"
+    assert all(module.training for module in model.modules())
+    assert model.is_gradient_checkpointing
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_eval_mode_stays():
+    model = tiny_model("qwen3")
+    score_information_gain(model, **random_rollouts(seed=1))
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("train", [False, True])
+def test_router_logits_may_be_on(engine, train):
+    model, rollouts = tiny_model("qwen3_moe", output_router_logits=True), random_rollouts(seed=1)
+    expected = naive_gains(model, **rollouts)
+    model.train(train)
+    assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
+    assert model.config.output_router_logits
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+def test_a_lora_adapter_takes_part(engine):
+    base, rollouts = tiny_model("qwen3"), random_rollouts(seed=1)
+    without_adapter = naive_gains(base, **rollouts)
+    torch.manual_seed(0)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+    expected = naive_gains(model, **rollouts)
+    assert (expected - without_adapter).nan_to_num(0.0).abs().max() > 0.1
+    assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
+    assert select_engine(model)[0] == "tree"
+
+
+@pytest.mark.parametrize("peft_config", [PromptTuningConfig, PrefixTuningConfig])
+def test_prompt_learning_falls_back_to_replay(peft_config):
+    torch.manual_seed(0)
+    config = peft_config(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    model, rollouts = get_peft_model(tiny_model("qwen3"), config).eval(), random_rollouts(seed=1)
+    assert select_engine(model)[0] == "replay"
+    for estimator in ESTIMATORS:
+        gains = score_information_gain(model, **rollouts, estimator=estimator)
+        assert_equal(gains, naive_gains(model, **rollouts, estimator=estimator), 1e-4)
+    with pytest.raises(ValueError, match=r"`engine` is 'tree', but .*virtual tokens"):
+        score_information_gain(model, **rollouts, engine="tree")
+
+
+# ------------------------------------------------------------------------------------------------------- cost
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_logits_stay_within_their_budget(estimator, engine, monkeypatch):
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
+    arguments = {**rollouts, "engine": engine, "estimator": estimator, "batch_size": 4}
+    expected = score_information_gain(model, **arguments)
+    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 6 * VOCAB_SIZE)
+    with recorded_rows(model.lm_head) as calls:
+        gains = score_information_gain(model, **arguments)
+    assert_equal(gains, expected, 1e-5)
+    assert max(calls) <= 6
+    assert len(calls) > 5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_known_log_probabilities_save_the_factual_forward(temperature):
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
+    lengths = [len(completion) for completion in rollouts["completion_ids"]]
+    factual_logps = torch.full((4, max(lengths)), math.nan)
+    for row, (prompt, completion) in enumerate(zip(rollouts["prompt_ids"], rollouts["completion_ids"])):
+        logps = naive_logps(model, prompt + completion, len(completion), temperature)
+        factual_logps[row, : len(completion)] = logps[range(len(completion)), completion]
+
+    arguments = {**rollouts, "engine": "replay", "temperature": temperature}
+    with recorded_rows(model.get_input_embeddings()) as forwards:
+        expected = score_information_gain(model, **arguments)
+    with recorded_rows(model.get_input_embeddings()) as fewer_forwards:
+        gains = score_information_gain(model, **arguments, factual_logps=factual_logps)
+    assert_equal(gains, expected, 1e-4)
+    assert len(fewer_forwards) == len(forwards) - 1
+
+    # They are of no use to the others
+    for options in ({"engine": "tree"}, {"engine": "replay", "estimator": "kl"}):
+        arguments = {**rollouts, "temperature": temperature, **options}
+        gains = score_information_gain(model, **arguments, factual_logps=factual_logps * math.nan)
+        assert_equal(gains, score_information_gain(model, **arguments), 0)
+
+
+def test_tree_runs_two_forwards_a_batch():
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
+    with recorded_rows(model.get_input_embeddings()) as forwards:
+        score_information_gain(model, **rollouts, engine="tree")
+    assert len(forwards) == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_more_work_on_another_process_leaves_the_gains_alone(engine, estimator):
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1)
+    arguments = {**rollouts, "engine": engine, "estimator": estimator, "batch_size": 2}
+    with recorded_forwards(model) as forwards:
+        expected = score_information_gain(model, **arguments)
+    with recorded_forwards(model) as more_forwards:
+        gains = score_information_gain(model, **arguments, max_over_processes=lambda counts: [n + 2 for n in counts])
+    assert_equal(gains, expected, 0)
+    assert len(more_forwards) > len(forwards)
+
+
+@pytest.mark.parametrize("with_factual_logps", [False, True])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_process_runs_the_same_number_of_forwards(engine, with_factual_logps, monkeypatch):
+    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 6 * VOCAB_SIZE)
+    model = tiny_model("qwen3")
+    empty = {
+        "prompt_ids": [[5]],
+        "completion_ids": [[6]],
+        "turns": [segment_turns([1])],
+        "masked_observations": [[None]],
+    }
+    processes = [random_rollouts(1, num_rollouts=5), random_rollouts(2, num_rollouts=2), empty]
+    options = {"engine": engine, "batch_size": 2}
+    if with_factual_logps:
+        options["factual_logps"] = torch.zeros(5, 200)
+
+    counts_of_processes = []
+    for rollouts in processes:
+        score_information_gain(
+            model,
+            **rollouts,
+            **options,
+            max_over_processes=lambda counts: counts_of_processes.append(counts) or counts,
+        )
+    most = [max(counts) for counts in zip(*counts_of_processes)]
+    assert most != counts_of_processes[1]
+
+    num_forwards = []
+    for rollouts in processes:
+        with recorded_forwards(model) as forwards:
+            gains = score_information_gain(model, **rollouts, **options, max_over_processes=lambda counts: most)
+        num_forwards.append(len(forwards))
+        assert_equal(gains, score_information_gain(model, **rollouts, **options), 1e-5)
+    assert len(set(num_forwards)) == 1
+    assert num_forwards[0] > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_work_on_any_process_costs_no_forward(engine):
+    model, arguments = tiny_model("qwen3"), rollout([10], [20], None, [50])
+    with recorded_forwards(model) as forwards:
+        gains = score_information_gain(model, **arguments, engine=engine, max_over_processes=lambda counts: counts)
+    assert gains.isnan().all()
+    assert forwards == []
+
+
+# ---------------------------------------------------------------------------------------------------- wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "fast"}, r"`engine` is 'fast', choose one of \['auto', 'tree', 'replay'\]"),
+        ({"estimator": "entropy"}, r"`estimator` is 'entropy', choose one of \['log_ratio', 'kl'\]"),
+        ({"temperature": 0.0}, r"`temperature` is 0.0, .*set it above 0"),
+        ({"temperature": -1.0}, r"`temperature` is -1.0, .*set it above 0"),
+        ({"batch_size": 0}, r"`batch_size` is 0, set it to at least 1, or to None"),
+        ({"masked_observations": [[[], None]]}, r"`masked_observations\[0\]\[0\]` is empty\. Give .*, or None"),
+        ({"masked_observations": [[[30]]]}, r"one entry per rollout, and the last two one per turn"),
+        ({"masked_observations": []}, r"one entry per rollout"),
+        ({"prompt_ids": [[5], [6]]}, r"one entry per rollout"),
+        ({"completion_ids": []}, r"one entry per rollout"),
+        ({"turns": [[], []]}, r"one entry per rollout"),
+    ],
+)
+def test_wrong_arguments_are_errors_that_name_the_way_out(options, message):
+    with pytest.raises(ValueError, match=message):
+        score_information_gain(tiny_model("qwen3"), **(rollout([10], [20], [30], [50]) | options))

@@ -1,0 +1,135 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trl_infopo.turns import Turn, mask_content_ids, mask_messages, segment_turns, tool_blocks
+
+
+ACTION_MASKS = st.lists(st.sampled_from([0, 1]), max_size=40)
+
+
+@given(ACTION_MASKS)
+def test_turns_partition_the_completion_from_the_first_sampled_token_on(action_mask):
+    positions = [i for turn in segment_turns(action_mask) for run in (turn.action, turn.observation) for i in run]
+    first = action_mask.index(1) if 1 in action_mask else len(action_mask)
+    assert positions == list(range(first, len(action_mask)))
+
+
+@given(ACTION_MASKS)
+def test_actions_are_sampled_and_observations_are_external(action_mask):
+    turns = segment_turns(action_mask)
+    assert all(action_mask[i] == 1 for turn in turns for i in turn.action)
+    assert all(action_mask[i] == 0 for turn in turns for i in turn.observation)
+
+
+@given(ACTION_MASKS)
+def test_every_turn_acts_and_every_turn_but_the_last_observes(action_mask):
+    turns = segment_turns(action_mask)
+    assert all(turn.action for turn in turns)
+    assert all(turn.observation for turn in turns[:-1])
+
+
+@given(ACTION_MASKS)
+def test_a_leading_run_of_external_tokens_belongs_to_the_prompt(action_mask):
+    def shift(run: range) -> range:
+        return range(run.start + 3, run.stop + 3)
+
+    expected = [Turn(shift(turn.action), shift(turn.observation)) for turn in segment_turns(action_mask)]
+    assert segment_turns([0, 0, 0, *action_mask]) == expected
+
+
+def test_a_trailing_observation_belongs_to_the_last_turn():
+    assert segment_turns([1, 0, 1, 1, 0, 0]) == [Turn(range(0, 1), range(1, 2)), Turn(range(2, 4), range(4, 6))]
+
+
+def test_a_turn_without_observation_has_an_empty_range_after_its_action():
+    [turn] = segment_turns([1, 1])
+    assert (turn.observation.start, turn.observation.stop) == (2, 2)
+
+
+@pytest.mark.parametrize("action_mask", [[], [0], [0, 0, 0]])
+def test_without_sampled_tokens_there_are_no_turns(action_mask):
+    assert segment_turns(action_mask) == []
+
+
+@pytest.mark.parametrize("value", [-1, 2, 0.5])
+def test_an_action_mask_holds_zeros_and_ones_only(value):
+    with pytest.raises(ValueError, match=rf"{value}.*`env_mask`"):
+        segment_turns([1, value, 0])
+
+
+def test_parallel_tool_calls_are_one_block():
+    first, second, third = ({"role": "tool", "name": "search", "content": text} for text in "abc")
+    call = {"role": "assistant", "tool_calls": [{}], "content": ""}
+    assert tool_blocks([call, first, second, call, third, call]) == [[first, second], [third]]
+
+
+def test_other_messages_separate_blocks_and_are_in_none():
+    tool = {"role": "tool", "content": "a"}
+    talk = [{"role": "assistant", "content": "?"}, {"role": "user", "content": "!"}]
+    assert tool_blocks([*talk, tool, *talk, tool]) == [[tool], [tool]]
+    assert tool_blocks(talk) == []
+    assert tool_blocks([]) == []
+
+
+def test_masking_replaces_string_content_and_keeps_the_other_keys():
+    message = {"role": "tool", "name": "search", "tool_call_id": "7", "content": "three hotels"}
+    assert mask_messages([message], "Nothing.") == [{**message, "content": "Nothing."}]
+
+
+def test_masking_replaces_structured_content_by_one_block_of_text():
+    content = [{"type": "image", "image": "map.png"}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    masked = mask_messages([{"role": "user", "content": content}], "Nothing.")
+    assert masked == [{"role": "user", "content": [{"type": "text", "text": "Nothing."}]}]
+
+
+def test_masking_leaves_the_messages_themselves_alone():
+    messages = [{"role": "tool", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
+    before = copy.deepcopy(messages)
+    assert len(mask_messages(messages, "Nothing.")) == 2
+    assert messages == before
+
+
+@given(st.lists(st.integers(0, 99)), st.lists(st.integers(0, 99)))
+def test_without_a_content_mask_the_whole_observation_becomes_the_placeholder(observation_ids, placeholder_ids):
+    masked_ids = mask_content_ids(observation_ids, placeholder_ids)
+    assert masked_ids == placeholder_ids
+    assert masked_ids is not placeholder_ids
+
+
+def test_one_span_of_content_becomes_the_placeholder_and_the_scaffolding_stays():
+    assert mask_content_ids([1, 2, 50, 51, 52, 3], [8, 9], [0, 0, 1, 1, 1, 0]) == [1, 2, 8, 9, 3]
+
+
+def test_each_span_of_content_becomes_one_placeholder():
+    assert mask_content_ids([50, 1, 51, 52, 2, 53], [8, 9], [1, 0, 1, 1, 0, 1]) == [8, 9, 1, 8, 9, 2, 8, 9]
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from([0, 1]))), st.lists(st.integers(100, 199), min_size=1))
+def test_the_scaffolding_stays_token_for_token(observation, placeholder_ids):
+    ids, content_mask = [token_id for token_id, _ in observation], [content for _, content in observation]
+    masked_ids = mask_content_ids(ids, placeholder_ids, content_mask)
+    assert [i for i in masked_ids if i < 100] == [i for i, content in observation if not content]
+    spans = sum(content and not before for before, content in zip([0, *content_mask], content_mask))
+    assert [i for i in masked_ids if i >= 100] == placeholder_ids * spans
+
+
+def test_a_content_mask_of_another_length_is_an_error():
+    with pytest.raises(ValueError, match="shorter"):
+        mask_content_ids([1, 2, 3], [8], [0, 1])

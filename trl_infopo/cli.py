@@ -1,0 +1,60 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import sys
+from argparse import ArgumentParser
+from importlib import import_module
+
+from . import __version__
+
+
+# Name of a module in `trl_infopo.scripts`, whose `main(argv)` parses the rest, and what `--help` says about it
+COMMANDS = {
+    "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run the `trl-infopo` command line.
+
+    Args:
+        argv (`list[str]`, *optional*):
+            Command-line arguments. If `None`, those of the process.
+
+    Returns:
+        `int`: Exit status.
+    """
+    parser = ArgumentParser(
+        prog="trl-infopo",
+        description="InfoPO for TRL: credit each turn of an agent by how much its feedback changed what it did next.",
+        epilog="`trl-infopo <command> --help` explains a command and its options.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"trl-infopo {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="<command>")
+    for command, help_text in COMMANDS.items():
+        subparsers.add_parser(command, help=help_text, add_help=False)
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    command = parser.parse_known_args(argv)[0].command
+    if command is None:
+        parser.print_help()
+        return 0
+    import_module(f".scripts.{command}", __package__).main(argv[argv.index(command) + 1 :])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
