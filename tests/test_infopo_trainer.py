@@ -460,6 +460,15 @@ def test_options_train(tmp_path, options):
     assert len(logged(trainer, "infopo/intrinsic_share")) > 0
 
 
+def test_mixed_precision_is_scored_by_the_tree(tmp_path, scores):
+    trainer = make_trainer(tmp_path / "bf16", "rollout_func", options={"bf16": True, "max_steps": 1})
+    trainer.train()
+    assert trainer.info_gain_engine == "tree"
+    make_trainer(tmp_path / "fp32", "rollout_func", options={"max_steps": 1}).train()
+    (_, _, gains), (_, _, expected) = scores.calls
+    torch.testing.assert_close(gains, expected, atol=0.1, rtol=0, equal_nan=True)
+
+
 def test_max_turns_limits_the_actions(tmp_path):
     trainer = make_trainer(tmp_path, options={"max_turns": 2, "max_completion_length": 200})
     trainer.train()

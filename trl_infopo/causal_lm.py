@@ -41,6 +41,14 @@ class CausalLM:
         self.kwargs = {"output_router_logits": False} if hasattr(self.config, "output_router_logits") else {}
         self.output_type = None
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What a forward multiplies in: the parameters' dtype, or that of mixed precision."""
+        device_type = self.causal_lm.device.type
+        if torch.is_autocast_enabled(device_type):
+            return torch.get_autocast_dtype(device_type)
+        return self.causal_lm.dtype
+
     def pad(self, rows: list[list[int]], value: int = 0) -> torch.Tensor:
         """Right-padded, of shape (rows, columns), at least (1, 1)."""
         rows = [torch.tensor(row) for row in rows] or [torch.tensor([value])]

@@ -36,7 +36,7 @@ ENGINES = ("auto", "tree", "replay")
 ESTIMATORS = ("log_ratio", "kl")
 LOGITS_IN_MEMORY = 2**25  # at a time in the LM head, factual and counterfactual together: 128 MiB in float32
 TREE_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
-PROBE_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+PROBE_TOLERANCE = 1e-4
 HALF_PRECISION_PROBE_TOLERANCE = 0.1  # rounding alone moves a gain by about 1e-2 nats, in every engine
 
 
@@ -419,7 +419,7 @@ def select_engine(
     if limitation is not None:
         return "replay", limitation
     policy = CausalLM(model)
-    tolerance = PROBE_TOLERANCE.get(policy.causal_lm.dtype, HALF_PRECISION_PROBE_TOLERANCE)
+    tolerance = PROBE_TOLERANCE if policy.compute_dtype.itemsize >= 4 else HALF_PRECISION_PROBE_TOLERANCE
     with torch.no_grad(), eval_mode(model):
         leak, gap = _leak(policy), _gap(policy)
     failed = [int(not leak <= tolerance), int(not gap <= tolerance)]
