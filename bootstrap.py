@@ -38,7 +38,7 @@ def pip_install(*arguments: str) -> None:
 
 def main() -> int:
     tasks = {"quickstart": [str(BIN / "trl-infopo"), "quickstart"], "test": [str(BIN / "python"), "-m", "pytest"]}
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (it runs before anything has checked)
         sys.exit(f"trl-infopo needs Python 3.11 or newer, this is {sys.version.split()[0]}.")
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         sys.exit(__doc__)

@@ -13,8 +13,8 @@
 # limitations under the License.
 """Success of the quick start on held-out users, InfoPO beside GRPO, one fresh process per seed.
 
-    python benchmarks/quickstart.py            # train and measure
-    python benchmarks/quickstart.py --table    # write the table in the docs from the committed results
+python benchmarks/quickstart.py            # train and measure
+python benchmarks/quickstart.py --table    # write the table in the docs from the committed results
 """
 
 import json
@@ -66,8 +66,8 @@ def markdown_page(report: dict) -> str:
         "# Results of the quick start",
         "",
         "Success on held-out users, sampled as in training, of `trl-infopo quickstart --compare` with the settings it "
-        "ships: before the reinforcement learning, and after it with InfoPO and with GRPO, from the same warm start and "
-        "with the same seed. Seconds are wall-clock, the warm start and the evaluations apart.",
+        "ships: before the reinforcement learning, and after it with InfoPO and with GRPO, from the same warm start "
+        "and with the same seed. Seconds are wall-clock, the warm start and the evaluations apart.",
         "",
         "| seed | warm start | InfoPO | GRPO | seconds: InfoPO | GRPO |",
         "|---:|---:|---:|---:|---:|---:|",
