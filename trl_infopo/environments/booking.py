@@ -1,0 +1,166 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import random
+import zlib
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SLOTS = {
+    "city": ["paris", "rome", "oslo", "lima", "cairo", "delhi", "tokyo", "quito"],
+    "day": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "holiday"],
+    "size": ["one", "two", "three", "four", "five", "six", "seven", "eight"],
+    "time": ["dawn", "morning", "noon", "lunch", "teatime", "evening", "night", "midnight"],
+    "music": ["jazz", "rock", "folk", "opera", "techno", "blues", "soul", "punk"],
+    "food": ["pizza", "sushi", "curry", "tacos", "ramen", "salad", "steak", "vegan"],
+}
+KINDS = {"table": ["city", "day", "size"], "lesson": ["day", "time", "music"]}
+
+# Nothing new has one wording: no wish, said before, booked. An acknowledgement of its own would be surprising after a
+# booking, and information gain would teach the agent to book at once.
+NEUTRAL = "i have nothing to add"
+UNKNOWN_SLOT = "there is no such slot"
+CLOSED = "the booking is closed"
+
+
+class BookingEnv:
+    """
+    A user wants something booked, says only what kind of thing it is, and answers when asked.
+
+    The user is scripted and has a hidden goal: which slots of the booking matter to them, and which value each must
+    have. A request for a table depends on the city, the day and the size, one for a lesson on the day, the time and
+    the music. The user says everything once. The agent may book at any time; only an agent that asks the right questions
+    first can book right.
+
+    - **Observation**: the request (`"i need a table please"`) comes with the prompt, the user's answers and the
+      acknowledgement of a booking come as tool results. No observation depends on the reward.
+    - **Tools**: `ask` questions the user about one slot, `book` makes the booking.
+    - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
+    - **End**: the first booking counts and closes the episode. Later calls only say so.
+
+    Example:
+
+    ```python
+    >>> from trl_infopo.environments import BookingEnv
+
+    >>> env = BookingEnv()
+    >>> env.reset(goal={"city": "paris", "day": "monday", "size": "two", "time": None, "music": None, "food": None})
+    >>> env.ask("city")
+    'i want paris'
+    >>> env.ask("music")
+    'i have nothing to add'
+    >>> env.book(city="paris", day="monday", size="two")
+    'i have nothing to add'
+    >>> env.get_reward()
+    1.0
+    ```
+    """
+
+    def reset(self, goal: dict[str, str | None], **row) -> None:
+        """
+        Start an episode with a new user.
+
+        Args:
+            goal (`dict[str, str | None]`):
+                Value that the user wants for each slot, `None` where they do not mind.
+            **row:
+                Other columns of the dataset, unused.
+        """
+        self.goal = goal
+        self.untold = {slot: value for slot, value in goal.items() if value}
+        self.booking = None
+
+    def ask(self, slot: str) -> str:
+        """
+        Ask the user about one slot of the booking.
+
+        Args:
+            slot: Slot to ask about, one of `city`, `day`, `size`, `time`, `music`, `food`.
+
+        Returns:
+            The user's answer, the same to a question that does not matter and to one answered before.
+        """
+        if self.booking is not None:
+            return CLOSED
+        if slot not in SLOTS:
+            return UNKNOWN_SLOT
+        value = self.untold.pop(slot, None)
+        return f"i want {value}" if value else NEUTRAL
+
+    def book(
+        self, city: str = "", day: str = "", size: str = "", time: str = "", music: str = "", food: str = ""
+    ) -> str:
+        """
+        Make the booking, which is final. Leave out the slots that do not matter to the user.
+
+        Args:
+            city: City of the booking.
+            day: Day of the booking.
+            size: Number of people.
+            time: Time of the day.
+            music: Kind of music.
+            food: Kind of food.
+
+        Returns:
+            The acknowledgement, whatever was booked.
+        """
+        if self.booking is not None:
+            return CLOSED
+        self.booking = {"city": city, "day": day, "size": size, "time": time, "music": music, "food": food}
+        return NEUTRAL
+
+    def get_reward(self) -> float:
+        """
+        Compare the booking with what the user wants.
+
+        Returns:
+            `float`:
+                1.0 for exactly the booking that the user wants, else 0.0, also when nothing was booked.
+        """
+        return float(self.booking == {slot: value or "" for slot, value in self.goal.items()})
+
+
+def booking_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+    """
+    Draw requests for [`BookingEnv`], each with the hidden goal of its user.
+
+    A goal belongs to one split for good, by a hash of its values, so that no seed lets a held-out goal into training.
+
+    Args:
+        split (`str`):
+            `"train"` (four fifths of the goals) or `"test"`.
+        num_rows (`int`):
+            Number of requests to draw, with replacement.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the draw.
+
+    Returns:
+        [`~datasets.Dataset`]:
+            Dataset with the columns `prompt` (conversational), `kind` and `goal`.
+    """
+    from datasets import Dataset
+
+    rng = random.Random(seed)
+    rows = []
+    while len(rows) < num_rows:
+        kind = rng.choice(list(KINDS))
+        goal = {slot: rng.choice(values) if slot in KINDS[kind] else None for slot, values in SLOTS.items()}
+        held_out = zlib.crc32(f"{kind} {goal}".encode()) % 5 == 0
+        if held_out == (split == "test"):
+            prompt = [{"role": "user", "content": f"i need a {kind} please"}]
+            rows.append({"prompt": prompt, "kind": kind, "goal": goal})
+    return Dataset.from_list(rows)
