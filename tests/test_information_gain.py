@@ -15,6 +15,7 @@
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from tiny_models import REPLAY_MODELS, TREE_MODELS, VOCAB_SIZE, random_rollouts, tiny_model
 from torch import nn
+from trl.trainer.utils import add_fused_lm_head
 
 from trl_infopo import information_gain
 from trl_infopo.causal_lm import CausalLM
@@ -531,3 +533,10 @@ def test_no_work_on_any_process_costs_no_forward(engine):
 def test_wrong_arguments_are_errors_that_name_the_way_out(options, message):
     with pytest.raises(ValueError, match=message):
         score_information_gain(tiny_model("qwen3"), **(rollout([10], [20], [30], [50]) | options))
+
+
+def test_deep_copy_of_a_patched_model_is_a_clear_error():
+    model = tiny_model("qwen3")
+    add_fused_lm_head(model)
+    with pytest.raises(RuntimeError, match="did not run its own decoder.* copy the state dict"):
+        score_information_gain(deepcopy(model), **random_rollouts(seed=1), engine="replay")

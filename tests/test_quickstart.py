@@ -248,12 +248,15 @@ def test_quickstart_runs(tmp_path, capsys):
     output = capsys.readouterr().out
     assert all(0 <= success(output, name) <= 1 for name in ("warm start", "InfoPO", "GRPO"))
     assert "information gain" in output
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["success"]["GRPO"] == pytest.approx(success(output, "GRPO"), abs=1e-3)
     AutoModelForCausalLM.from_pretrained(tmp_path)
 
 
 @pytest.mark.slow
-def test_quickstart_learns(tmp_path, capsys):
-    quickstart.main(["--output_dir", str(tmp_path)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_quickstart_learns(tmp_path, capsys, seed):
+    quickstart.main(["--output_dir", str(tmp_path), "--seed", str(seed)])
     output = capsys.readouterr().out
     assert success(output, "warm start") < 0.15
     assert success(output, "InfoPO") > 0.6

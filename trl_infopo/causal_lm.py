@@ -72,6 +72,11 @@ class CausalLM:
             self.model(input_ids=input_ids, **{"use_cache": False, **self.kwargs, **inputs})
         finally:
             hook.remove()
+        if not states:
+            raise RuntimeError(
+                f"The forward of this {type(self.causal_lm).__name__} did not run its own decoder. If it is a deep "
+                "copy of a model that a TRL trainer had patched, make a fresh model and copy the state dict into it."
+            )
         return states[0]
 
     def logits(self, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -43,8 +43,8 @@ class BookingEnv:
 
     The user is scripted and has a hidden goal: which slots of the booking matter to them, and which value each must
     have. A request for a table depends on the city, the day and the size, one for a lesson on the day, the time and
-    the music. The user says everything once. The agent may book at any time; only an agent that asks the right questions
-    first can book right.
+    the music. The user says everything once. The agent may book at any time, but only one that first asks the right
+    questions can book right.
 
     - **Observation**: the request (`"i need a table please"`) comes with the prompt, the user's answers and the
       acknowledgement of a booking come as tool results. No observation depends on the reward.

@@ -30,7 +30,8 @@ import os
 import random
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT, BookingEnv, booking_dataset
@@ -430,7 +431,7 @@ def main(argv: list[str] | None = None) -> None:
     # Reinforcement learning
     held_out = booking_dataset("test", args.num_held_out, args.seed)
 
-    def train(title: str, info_gain_coef: float) -> tuple["PreTrainedModel", float, float]:
+    def train(title: str, info_gain_coef: float) -> "PreTrainedModel":
         policy = build_policy(tokenizer)
         policy.load_state_dict(warm_start.state_dict())
         trainer = InfoPOTrainer(
@@ -464,20 +465,23 @@ def main(argv: list[str] | None = None) -> None:
             ],
         )
         trainer.remove_callback(PrinterCallback)
-        before = trainer.evaluate()["eval_reward"]
-        trainer.train()
-        return policy, before, trainer.evaluate()["eval_reward"]
+        success["warm start"] = trainer.evaluate()["eval_reward"]
+        seconds[title] = trainer.train().metrics["train_runtime"]
+        success[title] = trainer.evaluate()["eval_reward"]
+        return policy
 
-    policy, before, after = train("InfoPO", args.info_gain_coef)
-    results = {"warm start": before, "InfoPO": after}
+    success, seconds = {}, {}
+    policy = train("InfoPO", args.info_gain_coef)
     if args.compare:
-        results["GRPO"] = train("GRPO", 0.0)[2]
+        train("GRPO", 0.0)
     policy.save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)
+    results = {**asdict(args), "success": success, "seconds": seconds}
+    (Path(args.output_dir) / "results.json").write_text(json.dumps(results, indent=2) + "\n")
 
     # Report
     def print_conversation(title: str, model: "PreTrainedModel") -> None:
-        messages, reward = play(model, tokenizer, held_out[0])
+        messages, reward = play(model, tokenizer, user)
         gains = iter(score_conversation(model, tokenizer, messages))
         table = Table("agent", "user", "information gain", min_width=80)
         for message, following in zip(messages, [*messages[1:], None], strict=True):
@@ -493,13 +497,15 @@ def main(argv: list[str] | None = None) -> None:
         console.print(f"\n{title}, reward {reward:.0f}")
         console.print(table)
 
-    wishes = " ".join(value for value in held_out[0]["goal"].values() if value)
-    console.print(f'\nuser: "{held_out[0]["prompt"][0]["content"]}" (hidden goal: {wishes})')
+    # The first held-out user that the warm start, decoded greedily, fails; or the first, if it fails none
+    user = next((row for row in held_out if play(warm_start, tokenizer, row)[1] == 0), held_out[0])
+    wishes = " ".join(value for value in user["goal"].values() if value)
+    console.print(f'\nuser: "{user["prompt"][0]["content"]}" (hidden goal: {wishes})')
     print_conversation("before", warm_start)
     print_conversation("after", policy)
 
-    table = Table(*results)
-    table.add_row(*(f"{success:.3f}" for success in results.values()))
+    table = Table(*success)
+    table.add_row(*(f"{value:.3f}" for value in success.values()))
     console.print(f"\nsuccess on {args.num_held_out} held-out users, sampled as in training")
     console.print(table)
     console.print(f"\npolicy and tokenizer: {args.output_dir}")
