@@ -17,6 +17,8 @@ python3 bootstrap.py quickstart [options of `trl-infopo quickstart`]
 python3 bootstrap.py test [options of pytest]
 """
 
+import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -44,17 +46,28 @@ def main() -> int:
         sys.exit(__doc__)
     task, *options = sys.argv[1:]
 
+    installed = ENVIRONMENT / f"installed-for-{task}"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if not installed.exists() or installed.read_text() != wanted:
+        install(task)
+        installed.write_text(wanted)
+    return subprocess.run([*tasks[task], *options], cwd=ROOT).returncode
+
+
+def install(task: str) -> None:
+    if importlib.util.find_spec("ensurepip") is None:
+        sys.exit(
+            "This Python cannot make virtual environments. On Debian or Ubuntu, install the package python3-venv."
+        )
+    print(f"Installing what is missing into {ENVIRONMENT}; the first time, this takes a few minutes", flush=True)
     if not (BIN / "python").exists():
-        print(f"Making {ENVIRONMENT}", flush=True)
         venv.create(ENVIRONMENT, with_pip=True)
-    print("Installing what is missing; the first time, this takes a few minutes", flush=True)
     has_torch = subprocess.run([str(BIN / "python"), "-c", "import torch"], capture_output=True).returncode == 0
     if not has_torch:
         # On Linux, the usual build brings gigabytes of CUDA: without a GPU, prefer the one for the CPU
         without_gpu = sys.platform == "linux" and shutil.which("nvidia-smi") is None
         pip_install(TORCH, *(["--retries", "1", "--extra-index-url", CPU_BUILDS] if without_gpu else []))
     pip_install("--editable", ".[test]" if task == "test" else ".")
-    return subprocess.run([*tasks[task], *options], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

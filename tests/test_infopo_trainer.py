@@ -104,9 +104,17 @@ def config(output_dir, config_class=InfoPOConfig, **kwargs):
     )
 
 
-def make_trainer(output_dir, mode="environment", trainer_class=InfoPOTrainer, model=None, options=None, **kwargs):
+def make_trainer(
+    output_dir,
+    mode="environment",
+    trainer_class=InfoPOTrainer,
+    model=None,
+    options=None,
+    template="qwen3",
+    **kwargs,
+):
     config_class = InfoPOConfig if trainer_class is InfoPOTrainer else GRPOConfig
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(template)
     return trainer_class(
         model=model or make_model(tokenizer),
         args=config(output_dir, config_class, **(options or {})),
@@ -201,9 +209,12 @@ def test_batch_without_scored_turn_is_grpo(tmp_path, mode):
 # ---- what is scored
 
 
-@pytest.mark.parametrize("mode", ["environment", "environments", "tools"])
-def test_masked_observation_replaces_only_the_content(tmp_path, mode, scores):
-    trainer = make_trainer(tmp_path, mode, options={"max_completion_length": 200})
+@pytest.mark.parametrize(
+    ("mode", "template"),
+    [("environment", "qwen3"), ("environments", "qwen3"), ("tools", "qwen3"), ("environment", "qwen2_5")],
+)
+def test_masked_observation_replaces_only_the_content(tmp_path, mode, template, scores):
+    trainer = make_trainer(tmp_path, mode, options={"max_completion_length": 200}, template=template)
     completions = []
     calculate_rewards = trainer._calculate_rewards
 
@@ -378,12 +389,16 @@ def test_truncated_rollouts_have_no_turns(tmp_path, scores, fusions):
         return output
 
     options = {"mask_truncated_completions": True, "max_steps": 1}
-    make_trainer(tmp_path, "rollout_func", rollout_func=rollouts, options=options).train()
+    trainer = make_trainer(tmp_path, "rollout_func", rollout_func=rollouts, options=options)
+    trainer.train()
     [(args, _, gains)] = scores.calls
     assert [len(rollout) for rollout in args[3]] == [0, 0, 3, 3, 3, 0, 3, 3]
     assert gains.isnan().all(1).tolist() == [True, True, False, False, False, True, False, False]
-    [(_, _, fused)] = fusions.calls
+    [(arguments, _, fused)] = fusions.calls
     assert (fused.turn_advantages[[0, 1, 5]] == 0).all()
+    # They are out of the gate, too, and nobody is said to be silent
+    assert arguments[0].isnan().tolist() == [True, True, False, False, False, True, False, False]
+    assert logged(trainer, "infopo/questions/silent_frac") == [0.0]
 
 
 def test_overlong_rollouts_are_scored_as_far_as_they_go(tmp_path, scores):
@@ -395,6 +410,28 @@ def test_overlong_rollouts_are_scored_as_far_as_they_go(tmp_path, scores):
             assert all(len(turn.action) > 0 for turn in rollout)
             assert row[max(len(rollout) - 1, 0) :].isnan().all()
     assert max(logged(trainer, "completions/clipped_ratio")) > 0
+
+
+def test_ties_are_those_of_trl(tmp_path):
+    trainer = make_trainer(
+        tmp_path,
+        "rollout_func",
+        reward_funcs=lambda completion_ids, **kwargs: [0.1] * len(completion_ids),
+        options={"max_steps": 1, "num_generations": 8},
+    )
+    trainer.train()
+    assert logged(trainer, "infopo/tied_groups") == logged(trainer, "frac_reward_zero_std") == [1.0]
+    assert logged(trainer, "infopo/tied_groups_with_signal") == [1.0]
+
+
+def test_reward_functions_may_change_the_messages(tmp_path, scores):
+    def reward(completions, **kwargs):
+        for completion in completions:
+            completion[:] = [message for message in completion if message["role"] != "tool"]
+        return [0.0] * len(completions)
+
+    make_trainer(tmp_path, "tools", reward_funcs=reward, options={"max_steps": 1}).train()
+    assert any(masked for args, _, _ in scores.calls for rollout in args[4] for masked in rollout)
 
 
 def test_group_without_feedback_keeps_its_outcome_advantages(tmp_path, fusions):
@@ -530,6 +567,32 @@ def test_engine_and_reason_are_logged_once(tmp_path, caplog):
     assert "tree engine: its branches see only their own past" in messages[0]
 
 
+def test_slow_engine_is_a_warning(tmp_path, caplog):
+    model = make_model(
+        make_tokenizer(), "lfm2", layer_types=["conv", "full_attention"], block_ff_dim=48, conv_L_cache=3
+    )
+    make_trainer(tmp_path, "rollout_func", model=model, options={"max_steps": 1}).train()
+    [record] = [record for record in caplog.records if "replay engine" in record.message]
+    assert record.levelname == "WARNING"
+
+
+def test_table_stays_aligned_through_evaluation(tmp_path):
+    import pandas as pd
+
+    options = {"log_completions": True, "log_information_gain": True, "num_generations_eval": 2, "max_steps": 2}
+    trainer = make_trainer(
+        tmp_path,
+        "rollout_func",
+        options={**options, "eval_strategy": "steps", "eval_steps": 1},
+        eval_dataset=dataset(),
+    )
+    trainer.train()
+    for path in (tmp_path / "completions").glob("*.parquet"):
+        for row in pd.read_parquet(path).to_dict("records"):
+            assert len(row["turn_advantages"]) == len(row["information_gain"])
+    assert len(logged(trainer, "eval_infopo/information_gain/mean")) == 2
+
+
 def test_completions_table_has_gains_gate_and_fused_advantages(tmp_path):
     import pandas as pd
 
@@ -628,12 +691,28 @@ def test_environment_without_reset_is_a_clear_error(tmp_path):
         make_trainer(tmp_path, "environments", environment_factory={"ask": AskEnvironment, "quiet": Unfinished})
 
 
-def test_empty_placeholder_of_an_environment_is_a_clear_error(tmp_path):
+@pytest.mark.parametrize("placeholder", ["", None])
+def test_empty_placeholder_of_an_environment_is_a_clear_error(tmp_path, placeholder):
     class Empty(AskEnvironment):
-        masked_feedback = ""
+        masked_feedback = placeholder
 
-    with pytest.raises(ValueError, match="`Empty.masked_feedback` is ''"):
-        make_trainer(tmp_path, environment_factory=Empty).train()
+    with pytest.raises(ValueError, match=f"`Empty.masked_feedback` is {placeholder!r}.* Set it to"):
+        make_trainer(tmp_path, environment_factory=Empty)
+
+
+def test_rollout_func_with_tools_is_a_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="`rollout_func` is given together with tools"):
+        make_trainer(tmp_path, "rollout_func", tools=[ask])
+
+
+def test_content_mask_without_env_mask_is_a_clear_error(tmp_path):
+    def rollouts(prompts, trainer):
+        output = ScriptedRollouts(lambda i: 2)(prompts, trainer)
+        del output["env_mask"]
+        return output
+
+    with pytest.raises(ValueError, match="`feedback_content_mask` without `env_mask`"):
+        make_trainer(tmp_path, "rollout_func", rollout_func=rollouts).train()
 
 
 def test_tree_engine_on_a_recurrent_model_is_a_clear_error(tmp_path):
@@ -670,5 +749,6 @@ def test_grpo_config_is_a_clear_error(tmp_path):
 
 
 def test_images_are_a_clear_error(tmp_path):
-    with pytest.raises(ValueError, match="`train_dataset` has the column 'image'"):
-        make_trainer(tmp_path, train_dataset=dataset(image=["x"]))
+    for options in ({}, {"info_gain_coef": 0.0, "log_information_gain": True}):
+        with pytest.raises(ValueError, match="`train_dataset` has the column 'image'.* `log_information_gain=False`"):
+            make_trainer(tmp_path, train_dataset=dataset(image=["x"]), options=options)

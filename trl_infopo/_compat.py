@@ -16,10 +16,10 @@
 
 from importlib.metadata import version
 
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 
 
-MIN_TRL, MAX_TRL = "1.15", "1.17"  # from the first, below the second; the bounds in pyproject.toml are the same
+SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
 
 # Overridden in `InfoPOTrainer`, with the parameters that each must have
 OVERRIDDEN = {
@@ -29,6 +29,20 @@ OVERRIDDEN = {
 }
 # Called by `InfoPOTrainer`
 CALLED = {"_get_tool_suffix_ids": ("self", "tool_messages")}
+# Read, written or appended to by `InfoPOTrainer`
+ATTRIBUTES = (
+    "_logs",
+    "_metrics",
+    "_tokenizer",
+    "environments",
+    "max_tool_calling_iterations",
+    "num_generations",
+    "num_generations_eval",
+    "reward_weights",
+    "rollout_func",
+    "temperature",
+    "tools",
+)
 
 
 def check_trl_version(installed: str | None = None) -> None:
@@ -37,8 +51,8 @@ def check_trl_version(installed: str | None = None) -> None:
         `ImportError`: If the installed TRL is not one that this package was tested with.
     """
     installed = installed or version("trl")
-    if not Version(MIN_TRL) <= Version(installed) < Version(MAX_TRL):
+    if not SpecifierSet(SUPPORTED_TRL).contains(installed):
         raise ImportError(
-            f"trl-infopo supports trl>={MIN_TRL},<{MAX_TRL}, but trl=={installed} is installed. Install a supported "
-            f"version with `pip install 'trl>={MIN_TRL},<{MAX_TRL}'`, or look for a newer trl-infopo."
+            f"trl-infopo supports trl{SUPPORTED_TRL}, but trl=={installed} is installed. Install a supported version "
+            f"with `pip install 'trl{SUPPORTED_TRL}'`, or look for a newer trl-infopo."
         )

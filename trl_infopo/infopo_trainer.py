@@ -101,7 +101,7 @@ class InfoPOTrainer(GRPOTrainer):
         if self.multi_turn:
             _check_options(args, **kwargs)
         if kwargs.get("environment_factory") is not None:
-            kwargs["environment_factory"] = _with_checked_reset(kwargs["environment_factory"])
+            kwargs["environment_factory"] = _with_checks(kwargs["environment_factory"])
 
         super().__init__(model, reward_funcs, args=args, **kwargs)
 
@@ -109,21 +109,27 @@ class InfoPOTrainer(GRPOTrainer):
             self.max_tool_calling_iterations = args.max_turns - 1
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
+        if self._is_active and self.rollout_func is not None and self.tools:
+            raise ValueError(
+                "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
+                "in `rollout_func`, or leave it out."
+            )
         if self._is_active and self.info_gain_engine == "tree" and (limitation := tree_limitation(self.model)):
             raise ValueError(f"`info_gain_engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
-        self._masked_tool_ids = {}  # what `_get_tool_suffix_ids` gave for masked tool messages
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        # Before reward functions can touch the messages
+        blocks = [tool_blocks(completion) for completion in completions] if self._is_active and self.tools else None
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._is_active:
-            self._rollouts = (inputs, completions, completion_ids_list, rewards_per_func)
+            self._rollouts = (inputs, blocks, completion_ids_list, rewards_per_func)
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
         if not self._is_active:
             return output
-        inputs, completions, completion_ids, rewards_per_func = self._rollouts
+        inputs, blocks, completion_ids, rewards_per_func = self._rollouts
         del self._rollouts
         trains = self.model.training and self.args.info_gain_coef != 0
         if not trains and not self.args.log_information_gain:
@@ -132,13 +138,18 @@ class InfoPOTrainer(GRPOTrainer):
         if "pixel_values" in output:
             raise ValueError(
                 f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
-                "score. Set `info_gain_coef=0.0`, or train on text."
+                "score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
             )
 
         # A rollout that is masked from the loss has no turns
         loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
         turns = [segment_turns(mask[: len(ids)].tolist()) for mask, ids in zip(loss_mask, completion_ids, strict=True)]
-        masked_observations = self._mask_observations(inputs, completions, completion_ids, turns)
+        if "tool_mask" not in output and "feedback_content_mask" in inputs[0]:
+            raise ValueError(
+                "`rollout_func` returned `feedback_content_mask` without `env_mask`, so that what came from outside "
+                "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
+            )
+        masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
         start = time.perf_counter()
         information_gain = self._score(output, completion_ids, turns, masked_observations)
         seconds = time.perf_counter() - start
@@ -156,41 +167,41 @@ class InfoPOTrainer(GRPOTrainer):
         return output
 
     def _mask_observations(
-        self, inputs: list[dict], completions: list, completion_ids: list[list[int]], turns: list[list[Turn]]
+        self,
+        inputs: list[dict],
+        blocks: list[list[list[dict]]] | None,
+        completion_ids: list[list[int]],
+        turns: list[list[Turn]],
     ) -> list[list[list[int] | None]]:
         """For each turn, the token ids of its masked observation; None where no action follows on one."""
-        masked_observations = []
+        masked_observations, rendered = [], {}
         for i, rollout in enumerate(turns):
-            answered = sum(bool(turn.observation) for turn in rollout[:-1])
             placeholder = self._placeholder(i)
+            answered = rollout[:-1]
+            masked = []
             if self.tools:
-                blocks = tool_blocks(completions[i]) if rollout else []
-                masked = [self._render_masked_tools(block, placeholder) for block in blocks[:answered]]
+                if rollout and len(blocks[i]) - len(answered) not in (0, 1):  # no action follows on the last block
+                    raise RuntimeError(
+                        f"A rollout has {len(answered)} observations between actions, but {len(blocks[i])} blocks of "
+                        "tool messages. Was `_tool_call_loop` overridden?"
+                    )
+                # Rendered as TRL rendered the real ones, so that they differ from them in content only
+                for block in blocks[i][: len(answered)]:
+                    messages = mask_messages(block, placeholder)
+                    key = repr(messages)
+                    if key not in rendered:
+                        rendered[key] = self._get_tool_suffix_ids(messages)
+                    masked.append(rendered[key])
             else:
-                masked = self._mask_external_ids(inputs[i], completion_ids[i], rollout[:answered], placeholder)
-            masked_observations.append(masked + [None] * (len(rollout) - answered))
+                masked = self._mask_external_ids(inputs[i], completion_ids[i], answered, placeholder)
+            masked_observations.append(masked + [None] * (len(rollout) - len(answered)))
         return masked_observations
 
     def _placeholder(self, i: int) -> str:
         """The text that masks feedback in this process's rollout `i`."""
         if not self.environments:
             return self.args.masked_feedback
-        environment = self.environments[i]
-        placeholder = getattr(environment, "masked_feedback", self.args.masked_feedback)
-        if not placeholder.strip():
-            raise ValueError(
-                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, which leaves the counterfactual "
-                "without feedback. Set it to a text that says nothing, such as 'No information found.'."
-            )
-        return placeholder
-
-    def _render_masked_tools(self, messages: list[dict], placeholder: str) -> list[int]:
-        """Masked tool messages, rendered as TRL rendered the real ones: they differ from them in content only."""
-        masked = mask_messages(messages, placeholder)
-        key = repr(masked)
-        if key not in self._masked_tool_ids:
-            self._masked_tool_ids[key] = self._get_tool_suffix_ids(masked)
-        return self._masked_tool_ids[key]
+        return getattr(self.environments[i], "masked_feedback", self.args.masked_feedback)
 
     def _mask_external_ids(
         self, row: dict, completion_ids: list[int], turns: list[Turn], placeholder: str
@@ -235,7 +246,8 @@ class InfoPOTrainer(GRPOTrainer):
         with self.accelerator.autocast():
             if self.info_gain_engine == "auto":
                 self.info_gain_engine, reason = select_engine(self.model, max_over_processes)
-                logger.info(f"Information gain is scored with the {self.info_gain_engine} engine: {reason}.")
+                log = logger.info if self.info_gain_engine == "tree" else logger.warning
+                log(f"Information gain is scored with the {self.info_gain_engine} engine: {reason}.")
             # TRL's log-probabilities are the factual side if nothing random went into them, and no left padding into
             # a model that does more with it than to look away
             is_exact = not _is_random(self.model) and not (is_left_padded and tree_limitation(self.model))
@@ -276,7 +288,8 @@ class InfoPOTrainer(GRPOTrainer):
         outcome_advantages, num_questions = gathered[:, 0], gathered[:, 1]
         information_gain, action_lengths = gathered[:, 2:].chunk(2, dim=1)
         rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
-        rewards[rewards_per_func.isnan().all(dim=1)] = torch.nan
+        takes_part = ~rewards_per_func.isnan().all(dim=1) & (action_lengths > 0).any(dim=1)
+        rewards[~takes_part] = torch.nan
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
         fused = fuse_advantages(
@@ -347,10 +360,10 @@ def _is_random(model: nn.Module) -> bool:
     return bool(noise) or any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
 
 
-def _with_checked_reset(environment_factory: Callable | dict[str, Callable]) -> Callable | dict[str, Callable]:
+def _with_checks(environment_factory: Callable | dict[str, Callable]) -> Callable | dict[str, Callable]:
     """Factories whose environments are checked as they are made."""
     if isinstance(environment_factory, dict):
-        return {name: _with_checked_reset(factory) for name, factory in environment_factory.items()}
+        return {name: _with_checks(factory) for name, factory in environment_factory.items()}
 
     def make():
         environment = environment_factory()
@@ -358,6 +371,12 @@ def _with_checked_reset(environment_factory: Callable | dict[str, Callable]) -> 
             raise ValueError(
                 f"`environment_factory` made a {type(environment).__name__}, which has no `reset`. Give it a method "
                 "`reset(self, **row)` that starts an episode from a row of the dataset."
+            )
+        placeholder = getattr(environment, "masked_feedback", InfoPOConfig.masked_feedback)
+        if not isinstance(placeholder, str) or not placeholder.strip():
+            raise ValueError(
+                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, which leaves the counterfactual "
+                "without feedback. Set it to a text that says nothing, such as 'No information found.'."
             )
         return environment
 
@@ -387,30 +406,22 @@ def _check_options(
             f"`processing_class` ({type(processing_class).__name__}) has no chat template, but tools speak through "
             "one. Set `processing_class.chat_template`, or take the tokenizer of a chat model."
         )
-    if args.info_gain_coef == 0:
-        return
-    per_sequence = {
-        "loss_type": (args.loss_type, args.loss_type == "vespo", "'dapo'"),
-        "importance_sampling_level": (
-            args.importance_sampling_level,
-            args.importance_sampling_level == "sequence",
-            "'token'",
-        ),
-        "off_policy_mask_threshold": (
-            args.off_policy_mask_threshold,
-            args.off_policy_mask_threshold is not None,
-            "None",
-        ),
+    conflicts = {
+        "loss_type": (args.loss_type == "vespo", "'dapo'"),
+        "importance_sampling_level": (args.importance_sampling_level == "sequence", "'token'"),
+        "off_policy_mask_threshold": (args.off_policy_mask_threshold is not None, "None"),
     }
-    for name, (value, conflicts, way_out) in per_sequence.items():
-        if conflicts:
+    for name, (conflict, way_out) in conflicts.items():
+        if conflict and args.info_gain_coef != 0:
             raise ValueError(
-                f"`{name}` is {value!r}, which takes one advantage per rollout, but InfoPO gives each turn its own. "
-                f"Set `{name}={way_out}`, or `info_gain_coef=0.0`."
+                f"`{name}` is {getattr(args, name)!r}, which takes one advantage per rollout, but InfoPO gives each "
+                f"turn its own. Set `{name}={way_out}`, or `info_gain_coef=0.0`."
             )
     columns = [] if train_dataset is None else train_dataset.column_names
-    if images := {"image", "images"}.intersection(columns or []):  # None if a stream does not know its columns
+    images = {"image", "images"}.intersection(columns or [])  # None if a stream does not know its columns
+    if images and (args.info_gain_coef != 0 or args.log_information_gain):
         raise ValueError(
             f"`train_dataset` has the column {images.pop()!r} and `info_gain_coef` is {args.info_gain_coef}, but "
-            "InfoPO cannot score rollouts with images. Remove the column, or set `info_gain_coef=0.0`."
+            "InfoPO cannot score rollouts with images. Remove the column, or set `info_gain_coef=0.0` and "
+            "`log_information_gain=False`."
         )

@@ -66,7 +66,7 @@ def infopo_metrics(
     for k, turn_gains in enumerate(information_gain.unbind(1)[:LOGGED_TURNS], start=1):
         metrics[f"information_gain/turn_{k}"] = turn_gains.nanmean()
 
-    tied = (fused.reward_std == 0).view(-1, num_generations)[:, 0]
+    tied = torch.isclose(fused.reward_std, torch.zeros_like(fused.reward_std)).view(-1, num_generations)[:, 0]
     has_signal = (fused.information_advantages != 0).any(1).view(-1, num_generations).any(1)
     metrics["gate/mean"] = fused.gate.mean()
     metrics["scale"] = fused.scale
@@ -78,10 +78,10 @@ def infopo_metrics(
     information_mass = ((fused.turn_advantages - outcome).abs() * action_lengths).sum()
     metrics["intrinsic_share"] = information_mass / (outcome_mass + information_mass)
 
-    num_turns = (action_lengths > 0).sum(1).float()
-    metrics["turns/mean"] = num_turns.mean()
+    num_turns = (action_lengths > 0).sum(1)
+    metrics["turns/mean"] = num_turns.float().mean()
     metrics["turns/max"] = num_turns.max()
-    metrics["questions/silent_frac"] = (num_questions == 0).float().mean()
+    metrics["questions/silent_frac"] = (num_questions[num_turns > 0] == 0).float().mean()
 
     compared = scored.any(1) & ~rewards.isnan()
     pairs = torch.stack([information_gain.nanmean(1)[compared], rewards[compared]])

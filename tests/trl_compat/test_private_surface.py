@@ -23,10 +23,13 @@ import pytest
 from trl import GRPOTrainer
 
 from trl_infopo import InfoPOTrainer
-from trl_infopo._compat import CALLED, MAX_TRL, MIN_TRL, OVERRIDDEN, check_trl_version
+from trl_infopo._compat import ATTRIBUTES, CALLED, OVERRIDDEN, SUPPORTED_TRL, check_trl_version
 
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from test_infopo_trainer import make_trainer  # noqa: E402
 
 
 @pytest.mark.parametrize(("name", "parameters"), {**OVERRIDDEN, **CALLED}.items())
@@ -34,14 +37,20 @@ def test_methods_have_the_parameters_we_rely_on(name, parameters):
     assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters)[: len(parameters)] == list(parameters)
 
 
+def test_trainer_has_the_attributes_we_rely_on(tmp_path):
+    trainer = make_trainer(tmp_path, "plain", GRPOTrainer)
+    assert [name for name in ATTRIBUTES if not hasattr(trainer, name)] == []
+    assert "extra" in trainer._logs
+
+
 def test_only_listed_methods_are_overridden():
     ours = {name for name, member in vars(InfoPOTrainer).items() if inspect.isfunction(member)}
     assert {name for name in ours if hasattr(GRPOTrainer, name)} == set(OVERRIDDEN)
 
 
-@pytest.mark.parametrize("version", ["1.14.2", "0.29.0", "1.17.0", "2.0.0"])
+@pytest.mark.parametrize("version", ["1.14.2", "0.29.0", "1.17.0.dev0", "1.17.0", "2.0.0"])
 def test_unsupported_trl_is_a_clear_error(version):
-    with pytest.raises(ImportError, match=f"trl=={version} is installed. Install .*pip install 'trl>={MIN_TRL}"):
+    with pytest.raises(ImportError, match=f"trl=={version} is installed. Install .*pip install 'trl{SUPPORTED_TRL}"):
         check_trl_version(version)
 
 
@@ -52,7 +61,7 @@ def test_supported_trl_is_accepted(version):
 
 def test_metadata_has_the_same_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f"trl>={MIN_TRL},<{MAX_TRL}" in project["dependencies"]
+    assert f"trl{SUPPORTED_TRL}" in project["dependencies"]
 
 
 def test_import_is_light():
