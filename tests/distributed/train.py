@@ -83,3 +83,6 @@ seen["parameters"] = [parameter.detach() for parameter in trainer.model.paramete
 seen["wrapper"] = type(trainer.model_wrapped).__name__
 seen["metrics"] = [log for log in trainer.state.log_history if "infopo/scale" in log]
 torch.save(seen, args.output_dir / f"{trainer.accelerator.process_index}.pt")
+# Without this, a thread of gloo's that is still alive at exit now and then aborts the process
+trainer.accelerator.wait_for_everyone()
+trainer.accelerator.end_training()
