@@ -248,9 +248,13 @@ class InfoPOTrainer(GRPOTrainer):
                 self.info_gain_engine, reason = select_engine(self.model, max_over_processes)
                 log = logger.info if self.info_gain_engine == "tree" else logger.warning
                 log(f"Information gain is scored with the {self.info_gain_engine} engine: {reason}.")
-            # TRL's log-probabilities are the factual side if nothing random went into them, and no left padding into
-            # a model that does more with it than to look away
-            is_exact = not _is_random(self.model) and not (is_left_padded and tree_limitation(self.model))
+            # TRL's log-probabilities are the factual side, unless something random went into them, or left padding
+            # into a model that does more with it than to look away
+            factual_logps = output.get("old_per_token_logps")
+            if factual_logps is not None and (
+                _is_random(self.model) or (is_left_padded and tree_limitation(self.model) is not None)
+            ):
+                factual_logps = None
             if self.model.training:
                 batch_size = self.args.per_device_train_batch_size
             else:
@@ -265,7 +269,7 @@ class InfoPOTrainer(GRPOTrainer):
                 estimator=self.args.info_gain_estimator,
                 temperature=self.temperature,
                 batch_size=self.args.info_gain_batch_size or batch_size,
-                factual_logps=output.get("old_per_token_logps") if is_exact else None,
+                factual_logps=factual_logps,
                 max_over_processes=max_over_processes,
             )
         information_gain[:, : gains.size(1)] = gains
