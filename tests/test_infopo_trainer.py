@@ -178,7 +178,8 @@ def test_zero_coef_is_grpo(tmp_path, mode):
     infopo, forwards = train(make_trainer(tmp_path / "infopo", mode, options={"info_gain_coef": 0.0}))
     assert_equal_parameters(grpo, infopo)
     assert grpo_forwards == forwards
-    assert not any("infopo" in name for log in infopo.state.log_history for name in log)
+    names = {name for log in infopo.state.log_history for name in log if "infopo" in name}
+    assert all(name.startswith("infopo/stop/") for name in names)
 
 
 def test_data_without_turns_is_grpo(tmp_path):

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trl_infopo.turns import Turn, mask_content_ids, mask_messages, segment_turns, tool_blocks
+from trl_infopo.turns import Turn, mask_content_ids, mask_messages, segment_turns, feedback_blocks
 
 
 ACTION_MASKS = st.lists(st.sampled_from([0, 1]), max_size=40)
@@ -77,15 +77,15 @@ def test_an_action_mask_holds_zeros_and_ones_only(value):
 def test_parallel_tool_calls_are_one_block():
     first, second, third = ({"role": "tool", "name": "search", "content": text} for text in "abc")
     call = {"role": "assistant", "tool_calls": [{}], "content": ""}
-    assert tool_blocks([call, first, second, call, third, call]) == [[first, second], [third]]
+    assert feedback_blocks([call, first, second, call, third, call]) == [[first, second], [third]]
 
 
-def test_other_messages_separate_blocks_and_are_in_none():
+def test_a_reply_is_a_block_and_a_last_action_has_none():
     tool = {"role": "tool", "content": "a"}
-    talk = [{"role": "assistant", "content": "?"}, {"role": "user", "content": "!"}]
-    assert tool_blocks([*talk, tool, *talk, tool]) == [[tool], [tool]]
-    assert tool_blocks(talk) == []
-    assert tool_blocks([]) == []
+    action, reply = {"role": "assistant", "content": "?"}, {"role": "user", "content": "!"}
+    assert feedback_blocks([action, reply, action, tool, tool, action, reply]) == [[reply], [tool, tool], [reply]]
+    assert feedback_blocks([action]) == []
+    assert feedback_blocks([]) == []
 
 
 def test_masking_replaces_string_content_and_keeps_the_other_keys():

@@ -14,9 +14,17 @@
 
 """The one place that knows which TRL we stand on, and what of its private surface."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
@@ -26,15 +34,35 @@ OVERRIDDEN = {
     "__init__": ("self", "model", "reward_funcs", "args"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
+    "_tool_call_loop": (
+        "self",
+        "prompts",
+        "prompt_ids",
+        "completion_ids",
+        "completions",
+        "logprobs",
+        "images",
+        "multimodal_fields",
+    ),
 }
 # Called by `InfoPOTrainer`
-CALLED = {"_get_tool_suffix_ids": ("self", "tool_messages")}
+CALLED = {
+    "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
+    "_get_tool_suffix_ids": ("self", "tool_messages"),
+}
 # Read, written or appended to by `InfoPOTrainer`
 ATTRIBUTES = (
+    "_dist",
+    "_has_async_funcs",
+    "_is_vlm",
     "_logs",
     "_metrics",
     "_tokenizer",
+    "chat_template",
+    "chat_template_kwargs",
+    "eos_token_ids",
     "environments",
+    "max_completion_length",
     "max_tool_calling_iterations",
     "num_generations",
     "num_generations_eval",
@@ -42,6 +70,9 @@ ATTRIBUTES = (
     "rollout_func",
     "temperature",
     "tools",
+    "use_vllm",
+    "vllm_mode",
+    "vllm_tensor_parallel_size",
 )
 
 
@@ -56,3 +87,45 @@ def check_trl_version(installed: str | None = None) -> None:
             f"trl-infopo supports trl{SUPPORTED_TRL}, but trl=={installed} is installed. Install a supported version "
             f"with `pip install 'trl{SUPPORTED_TRL}'`, or look for a newer trl-infopo."
         )
+
+
+@contextmanager
+def without_tools() -> Iterator[None]:
+    """
+    Let `GRPOTrainer` be made with environments that have a user and no tools.
+
+    TRL takes every environment for a bundle of tools and puts three walls around it:
+
+    1. any `environment_factory` needs a chat template that renders tool calls: the check is off inside this context;
+    2. the response template and a prefix-preserving chat template are set up only `if self.tools`: not needed to parse
+       plain text, and `InfoPOTrainer` checks the chat template for user messages itself;
+    3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and true.
+    """
+    from trl.trainer import grpo_trainer
+
+    check = grpo_trainer.supports_tool_calling
+    grpo_trainer.supports_tool_calling = lambda processing_class: True
+    try:
+        yield
+    finally:
+        grpo_trainer.supports_tool_calling = check
+
+
+class NoTools(list):
+    """No tools, yet true: TRL asks `if self.tools` before it enters its loop over turns."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def parse_action(
+    tokenizer: "PreTrainedTokenizerBase", ids: list[int], context: list[int], tools: list[Callable]
+) -> dict:
+    """The assistant message that a policy sampled, parsed as TRL does: with the response template, if there is one."""
+    from trl.chat_template_utils import parse_response
+
+    if getattr(tokenizer, "response_template", None) is None:
+        return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
+    if Version(version("trl")) < Version("1.16.0.dev0"):  # its `parse_response` knows no tools
+        return parse_response(tokenizer, ids, prefix=context)
+    return parse_response(tokenizer, ids, prefix=context, tools=tools)

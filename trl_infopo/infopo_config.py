@@ -62,8 +62,11 @@ class InfoPOConfig(GRPOConfig):
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
         max_turns (`int`, *optional*):
-            Largest number of actions in a rollout. If `None`, only `max_completion_length` ends it. Cannot be set
-            together with TRL's `max_tool_calling_iterations`, which is one less.
+            Largest number of actions in a rollout; what the last one calls is not run. If `None`, only
+            `max_completion_length` ends it. Cannot be set together with TRL's `max_tool_calling_iterations`, which is
+            one less.
+        user_concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of replies of users, and of async tools, that are awaited at once on a process.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
     """
@@ -153,8 +156,15 @@ class InfoPOConfig(GRPOConfig):
     max_turns: int | None = field(
         default=None,
         metadata={
-            "help": "Largest number of actions in a rollout. If `None`, only `max_completion_length` ends it. Cannot "
-            "be set together with `max_tool_calling_iterations`, which is one less."
+            "help": "Largest number of actions in a rollout; what the last one calls is not run. If `None`, only "
+            "`max_completion_length` ends it. Cannot be set together with `max_tool_calling_iterations`, which is one "
+            "less."
+        },
+    )
+    user_concurrency: int = field(
+        default=64,
+        metadata={
+            "help": "Largest number of replies of users, and of async tools, that are awaited at once on a process."
         },
     )
     log_information_gain: bool = field(
@@ -194,6 +204,10 @@ class InfoPOConfig(GRPOConfig):
             raise ValueError(
                 f"`info_gain_batch_size` is {self.info_gain_batch_size}, set it to at least 1, or to None for the "
                 "per-device batch size."
+            )
+        if self.user_concurrency < 1:
+            raise ValueError(
+                f"`user_concurrency` is {self.user_concurrency}, set it to at least 1: one user at a time."
             )
         if self.max_turns is not None:
             if self.max_turns < 1:

@@ -87,3 +87,30 @@ def infopo_metrics(
     pairs = torch.stack([information_gain.nanmean(1)[compared], rewards[compared]])
     metrics["gain_outcome_corr"] = pairs.corrcoef()[0, 1] if pairs.size(1) > 1 else rewards.new_tensor(torch.nan)
     return {name: value.item() for name, value in metrics.items()}
+
+
+def user_metrics(calls: float, seconds: float, tokens: float, errors: float, num_rollouts: int) -> dict[str, float]:
+    """
+    Metrics of the users of one generation batch, over all processes. The prefix `infopo/` is the caller's.
+
+    Args:
+        calls (`float`):
+            Replies that users gave.
+        seconds (`float`):
+            Time that these took, each counted on its own although they are awaited together.
+        tokens (`float`):
+            Tokens read and written by the models behind the users.
+        errors (`float`):
+            Attempts of users that failed.
+        num_rollouts (`int`):
+            Number of rollouts of the batch.
+
+    Returns:
+        `dict[str, float]`: One value per metric, NaN for the mean of no replies.
+    """
+    return {
+        "user/calls": calls / num_rollouts,
+        "user/seconds": seconds / calls if calls else float("nan"),
+        "user/tokens": tokens / num_rollouts,
+        "user/errors": errors,
+    }

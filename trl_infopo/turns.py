@@ -14,9 +14,14 @@
 
 """Tokens become turns here: what the policy did, what came back, and what came back with its content masked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -75,18 +80,71 @@ def segment_turns(action_mask: list[int]) -> list[Turn]:
     return turns
 
 
-def tool_blocks(completion: list[dict]) -> list[list[dict]]:
+def feedback_blocks(completion: list[dict]) -> list[list[dict]]:
     """
-    The runs of adjacent `tool` messages of a completion: one per turn that called tools, parallel calls together.
+    What came back between the actions of a completion: the results of one turn's tool calls together, or one reply.
 
     Args:
         completion (`list[dict]`):
             Messages of one rollout, in order.
 
     Returns:
-        `list[list[dict]]`: The tool messages of each turn.
+        `list[list[dict]]`: The messages with another role than `assistant` that follow on each turn.
     """
-    return [list(run) for role, run in groupby(completion, key=lambda message: message["role"]) if role == "tool"]
+    runs = groupby(completion, key=lambda message: message["role"] == "assistant")
+    return [list(run) for is_action, run in runs if not is_action]
+
+
+def render_feedback(
+    tokenizer: "PreTrainedTokenizerBase",
+    feedback: list[dict],
+    eos_token_ids: Collection[int],
+    chat_template: str | None = None,
+    **chat_template_kwargs,
+) -> list[int]:
+    """
+    Token ids that feedback adds to a conversation after an action, the generation prompt for the next action included.
+
+    They are cut out of a minimal conversation, as TRL does for tool results, so that what the policy sampled is never
+    tokenized again.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            Tokenizer with a chat template.
+        feedback (`list[dict]`):
+            One user message, or the tool messages of one action.
+        eos_token_ids (`Collection[int]`):
+            Tokens that end an action. What the template renders after them belongs to the feedback.
+        chat_template (`str`, *optional*):
+            Template to use instead of the tokenizer's own.
+        **chat_template_kwargs:
+            Passed on to the template.
+
+    Returns:
+        `list[int]`: The token ids.
+
+    Raises:
+        `ValueError`: If the template renders an action differently once something follows on it.
+    """
+    action = {"role": "assistant", "content": "dummy"}
+    if feedback[0]["role"] == "tool":
+        call = {"type": "function", "function": {"name": feedback[0]["name"], "arguments": {}}}
+        action = {"role": "assistant", "content": "", "tool_calls": [call]}
+    before = [{"role": "user", "content": "dummy"}, action]
+    chat_template_kwargs = {"chat_template": chat_template, **chat_template_kwargs}
+    prefix_ids = tokenizer.apply_chat_template(before, return_dict=False, **chat_template_kwargs)
+    full_ids = tokenizer.apply_chat_template(
+        before + feedback, return_dict=False, add_generation_prompt=True, **chat_template_kwargs
+    )
+    ends = [i for i, token_id in enumerate(prefix_ids) if token_id in eos_token_ids]
+    prefix_ids = prefix_ids[: ends[-1] + 1] if ends else prefix_ids
+    if full_ids[: len(prefix_ids)] != prefix_ids:
+        raise ValueError(
+            "The chat template renders an assistant message differently once a message follows on it, so that what "
+            "the policy sampled would not stay as it was. Use a template that is prefix-preserving, as those of "
+            "`trl.chat_template_utils.get_training_chat_template` are."
+        )
+    return full_ids[len(prefix_ids) :]
 
 
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:

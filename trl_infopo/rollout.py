@@ -1,0 +1,416 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The conversation loop: tool calls and user replies in any order, concurrent over the batch."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from inspect import isawaitable
+from typing import Any
+
+from .users import UserSimulatorError
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    ANSWERED = "answered"
+    """The assistant spoke, and its environment has no user who could reply."""
+
+    USER_ENDED = "user_ended"
+    """The user had nothing more to say."""
+
+    ENVIRONMENT_DONE = "environment_done"
+    """The environment set `done`."""
+
+    MAX_TURNS = "max_turns"
+    """The assistant's last action would have gone on, but it was the last one allowed. What it called was not run."""
+
+    MAX_TOKENS = "max_tokens"
+    """The completion was cut off, or what came back did not fit into it."""
+
+
+@dataclass
+class Episode:
+    """
+    One conversation between a policy and an environment.
+
+    Attributes:
+        prompt (`list[dict]`):
+            Messages before the first action.
+        environment (`object`, *optional*):
+            The environment, after its `reset`.
+        tools (`dict[str, Callable]`):
+            The tools that the policy may call, by name.
+        name (`str`):
+            How errors speak of this episode.
+        completion (`list[dict]`):
+            The policy's messages and what came back in between. It begins and ends with a message of the policy.
+        feedback (`list[dict]`):
+            What came back on the last action, before the policy acts on it: one user message, or one tool message per
+            call. When the episode has ended, what the policy never saw.
+        stop_reason ([`StopReason`], *optional*):
+            Why it ended, `None` as long as it goes on.
+        prompt_ids, completion_ids, action_mask, logprobs:
+            The conversation as the policy saw and sampled it, for policies that work on tokens: token ids of the
+            prompt and of the completion, and per token of the completion 1 where it was sampled and its
+            log-probability, 0 elsewhere. `logprobs` is `None` when the generation returns none.
+    """
+
+    prompt: list[dict]
+    environment: Any = None
+    tools: dict[str, Callable] = field(default_factory=dict)
+    name: str = "episode"
+    completion: list[dict] = field(default_factory=list)
+    feedback: list[dict] = field(default_factory=list)
+    stop_reason: StopReason | None = None
+    num_actions: int = 0
+    num_tool_calls: int = 0
+    num_tool_failures: int = 0
+    num_replies: int = 0
+    reply_seconds: float = 0.0
+    prompt_ids: list[int] = field(default_factory=list)
+    completion_ids: list[int] = field(default_factory=list)
+    action_mask: list[int] = field(default_factory=list)
+    logprobs: list[float] | None = None
+
+    def act(self, message: dict) -> None:
+        """Take the policy's next action: feedback becomes part of the conversation, and the message follows on it."""
+        self.completion += [*self.feedback, message]
+        self.feedback = []
+        self.num_actions += 1
+
+
+def converse(
+    episodes: list[Episode],
+    act: Callable[[list[Episode]], None],
+    event_loop: asyncio.AbstractEventLoop,
+    *,
+    max_turns: int | None = None,
+    concurrency: int = 64,
+    synchronize: Callable[[bool, UserSimulatorError | None], bool] | None = None,
+) -> None:
+    """
+    Play episodes, each with its first action taken, to their end.
+
+    Each round runs what the actions call for, then lets the policy act on what came back. An assistant message with
+    tool calls runs them and is not shown to the user; one without goes to the environment's `user`. Replies and tools
+    that are `async`, and sync ones of environments with `thread_safe = True`, are awaited together over the whole
+    batch. Other sync ones run in order on the calling thread. Results keep the order of the episodes and of the calls,
+    whoever answers first.
+
+    Args:
+        episodes (`list[Episode]`):
+            Episodes, changed in place.
+        act (`Callable[[list[Episode]], None]`):
+            Lets the policy act: calls [`Episode.act`] on each of the episodes it gets, or sets its stop reason.
+        event_loop (`asyncio.AbstractEventLoop`):
+            Loop that runs in another thread, where async tools and users live.
+        max_turns (`int`, *optional*):
+            Largest number of actions in an episode. What the last one calls is not run.
+        concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of replies and tools awaited at once.
+        synchronize (`Callable[[bool, UserSimulatorError | None], bool]`, *optional*):
+            With several processes, called once a round on each with whether any episode goes on and with the error of
+            a user who failed. Raises on all processes if there was one, else says whether any process goes on; `act`
+            is then called on every process, with no episodes where all have ended.
+
+    Raises:
+        [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
+    """
+    synchronize = synchronize or _raise_here
+    goes_on = True
+    while goes_on:
+        error = None
+        try:
+            _bring_feedback([e for e in episodes if e.stop_reason is None], event_loop, max_turns, concurrency)
+        except UserSimulatorError as exception:
+            error = exception
+        active = [episode for episode in episodes if episode.stop_reason is None]
+        goes_on = synchronize(bool(active), error)
+        if goes_on:
+            act(active)
+
+
+def visible_messages(messages: list[dict]) -> list[dict]:
+    """
+    What a user sees of a conversation: no system prompt, no tool traffic, no reasoning.
+
+    Args:
+        messages (`list[dict]`):
+            Messages of any role.
+
+    Returns:
+        `list[dict]`: Messages with the roles `user` and `assistant`, each with `role` and `content` alone.
+    """
+    return [
+        # A tokenizer that parses no reasoning leaves it in the content
+        {"role": message["role"], "content": message["content"].rpartition("</think>")[2].strip()}
+        for message in messages
+        if message["role"] in ("user", "assistant") and not message.get("tool_calls")
+    ]
+
+
+def infer_stop_reason(
+    completion: list[dict],
+    completion_ids: list[int],
+    eos_token_ids: list[int],
+    max_turns: int,
+    max_completion_length: int,
+) -> StopReason:
+    """
+    Why an episode ended that TRL's own loop played: it has no user and cannot be done.
+
+    Args:
+        completion (`list[dict]`):
+            Its messages since the prompt.
+        completion_ids (`list[int]`):
+            Its token ids since the prompt.
+        eos_token_ids (`list[int]`):
+            Tokens that end an action.
+        max_turns (`int`):
+            Largest number of actions.
+        max_completion_length (`int`):
+            Largest number of tokens of a completion.
+
+    Returns:
+        [`StopReason`]: The reason.
+    """
+    if len(completion_ids) >= max_completion_length and completion_ids[-1] not in eos_token_ids:
+        return StopReason.MAX_TOKENS
+    if not completion[-1].get("tool_calls"):
+        return StopReason.ANSWERED if completion[-1]["role"] == "assistant" else StopReason.MAX_TOKENS
+    num_actions = sum(message["role"] == "assistant" for message in completion)
+    return StopReason.MAX_TURNS if num_actions == max_turns else StopReason.MAX_TOKENS
+
+
+class TokenPolicy:
+    """
+    Lets a language model act on token ids: what it sampled is never tokenized again.
+
+    Args:
+        generate (`Callable[[list[list[int]]], tuple[list[list[int]], list[list[float]] | None]]`):
+            Samples one continuation per context, with the log-probabilities of its tokens if there are any. It is
+            called once a round, with no contexts where no episode goes on.
+        parse (`Callable[[Episode, list[int], list[int]], dict]`):
+            Makes the assistant message of sampled ids, from the episode, the ids and the context before them.
+        render (`Callable[[list[dict]], list[int]]`):
+            Makes token ids of feedback, the generation prompt for the next action included.
+        eos_token_ids (`list[int]`):
+            Tokens that end an action.
+        max_completion_length (`int`):
+            Largest number of tokens of a completion, feedback included.
+        max_model_length (`int`):
+            Largest number of tokens that the model can look at.
+    """
+
+    def __init__(
+        self,
+        generate: Callable[[list[list[int]]], tuple[list[list[int]], list[list[float]] | None]],
+        parse: Callable[[Episode, list[int], list[int]], dict],
+        render: Callable[[list[dict]], list[int]],
+        *,
+        eos_token_ids: list[int],
+        max_completion_length: int,
+        max_model_length: int,
+    ):
+        self.generate = generate
+        self.parse = parse
+        self.render = render
+        self.eos_token_ids = eos_token_ids
+        self.max_completion_length = max_completion_length
+        self.max_model_length = max_model_length
+
+    def __call__(self, episodes: list[Episode]) -> None:
+        acting, contexts = [], []
+        for episode in episodes:
+            feedback_ids = self.render(episode.feedback) if episode.feedback else []
+            if len(episode.completion_ids) + len(feedback_ids) >= self._budget(episode):
+                episode.stop_reason = StopReason.MAX_TOKENS
+                continue
+            acting.append((episode, feedback_ids))
+            contexts.append(episode.prompt_ids + episode.completion_ids + feedback_ids)
+        sampled_ids, logprobs = self.generate(contexts)
+        for i, (episode, feedback_ids) in enumerate(acting):
+            episode.completion_ids += feedback_ids
+            episode.action_mask += [0] * len(feedback_ids)
+            if episode.logprobs is not None:
+                episode.logprobs += [0.0] * len(feedback_ids)
+            room = self._budget(episode) - len(episode.completion_ids)
+            ids = sampled_ids[i][:room]
+            message = self.parse(episode, ids, contexts[i])
+            self.record(episode, message, ids, None if logprobs is None else logprobs[i][:room])
+
+    def record(self, episode: Episode, message: dict, ids: list[int], logprobs: list[float] | None) -> None:
+        """
+        Add an action to an episode, which ends there if the action was cut off.
+
+        Args:
+            episode ([`Episode`]):
+                Episode, changed in place.
+            message (`dict`):
+                The assistant message that was parsed from `ids`.
+            ids (`list[int]`):
+                Token ids that the policy sampled.
+            logprobs (`list[float]`, *optional*):
+                Their log-probabilities.
+        """
+        episode.act(message)
+        episode.completion_ids += ids
+        episode.action_mask += [1] * len(ids)
+        if logprobs is not None:
+            episode.logprobs = (episode.logprobs or []) + logprobs
+        if len(episode.completion_ids) >= self._budget(episode) and ids[-1] not in self.eos_token_ids:
+            episode.stop_reason = StopReason.MAX_TOKENS
+
+    def _budget(self, episode: Episode) -> int:
+        """Number of tokens that the completion may have."""
+        return min(self.max_completion_length, self.max_model_length - len(episode.prompt_ids))
+
+
+def _raise_here(is_active: bool, error: UserSimulatorError | None) -> bool:
+    if error is not None:
+        raise error
+    return is_active
+
+
+@dataclass
+class _Call:
+    """A tool call or a message to the user, what it gave, or what went wrong."""
+
+    episode: Episode
+    function: Callable
+    arguments: dict[str, Any]
+    tool: str | None = None  # None: a message to the user
+    result: Any = None
+    error: Exception | None = None
+    pending: Awaitable | None = None
+    seconds: float = 0.0
+
+    def start(self) -> None:
+        start = time.perf_counter()
+        try:
+            self.result = self.function(**self.arguments)
+        except Exception as error:  # told to the agent or raised by `deliver`
+            self.error = error
+        self.seconds = time.perf_counter() - start
+        if isawaitable(self.result):
+            self.pending, self.result = self.result, None
+
+    async def finish(self, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            start = time.perf_counter()
+            try:
+                self.result = await self.pending
+            except Exception as error:  # told to the agent or raised by `deliver`
+                self.error = error
+            self.seconds += time.perf_counter() - start
+
+    def deliver(self) -> None:
+        """Turn the outcome into feedback, or end the episode."""
+        episode, result = self.episode, self.result
+        if isinstance(self.error, UserSimulatorError) or (self.error is not None and self.tool is None):
+            raise UserSimulatorError(f"The user of {episode.name} failed: {self.error}") from self.error
+        if self.tool is not None:
+            episode.num_tool_calls += 1
+            if self.error is not None:
+                episode.num_tool_failures += 1
+                result = {"error": str(self.error)}
+            elif isinstance(result, list) and any(isinstance(part, dict) and "image" in part for part in result):
+                raise ValueError(
+                    f"The tool `{self.tool}` returned an image, but images are not supported where an environment "
+                    "has a user. Return text, or train without `user`."
+                )
+            episode.feedback.append({"role": "tool", "name": self.tool, "content": str(result)})
+            return
+        episode.num_replies += 1
+        episode.reply_seconds += self.seconds
+        if result is None:
+            episode.stop_reason = StopReason.USER_ENDED
+        elif isinstance(result, str) and result.strip():
+            episode.feedback.append({"role": "user", "content": result})
+        else:
+            raise UserSimulatorError(
+                f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.reply` returned "
+                f"{result!r}. Return text, or None to end the conversation."
+            )
+
+
+def _calls(episode: Episode) -> list[_Call]:
+    """What an episode's last action calls for: its tool calls, or a reply of the user."""
+    tool_calls = episode.completion[-1].get("tool_calls")
+    if not tool_calls:
+        messages = visible_messages(episode.prompt + episode.completion)
+        return [_Call(episode, partial(episode.environment.user.reply, messages), {})]
+    calls = []
+    for tool_call in tool_calls:
+        name = tool_call["function"]["name"]
+        function = episode.tools.get(name) or _unknown_tool(name)
+        calls.append(_Call(episode, function, tool_call["function"]["arguments"], tool=name))
+    return calls
+
+
+def _unknown_tool(name: str) -> Callable:
+    def fail(**arguments):
+        raise ValueError(f"Tool {name} not found.")
+
+    return fail
+
+
+def _start_in_order(calls: list[_Call]) -> None:
+    for call in calls:
+        call.start()
+
+
+def _bring_feedback(
+    episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, max_turns: int | None, concurrency: int
+) -> None:
+    """Run what each episode's last action calls for; set its feedback or its stop reason."""
+    playing = []
+    for episode in episodes:
+        goes_on = episode.completion[-1].get("tool_calls") or getattr(episode.environment, "user", None) is not None
+        if not goes_on:
+            episode.stop_reason = StopReason.ANSWERED
+        elif episode.num_actions == max_turns:
+            episode.stop_reason = StopReason.MAX_TURNS
+        else:
+            playing.append((episode, _calls(episode)))
+
+    # An async function only makes its coroutine here
+    with ThreadPoolExecutor(max_workers=concurrency) as threads:
+        for episode, calls in playing:
+            if getattr(episode.environment, "thread_safe", False):
+                threads.submit(_start_in_order, calls)
+        for episode, calls in playing:
+            if not getattr(episode.environment, "thread_safe", False):
+                _start_in_order(calls)
+
+    async def finish_together(pending: list[_Call]) -> None:
+        limit = asyncio.Semaphore(concurrency)
+        await asyncio.gather(*(call.finish(limit) for call in pending))
+
+    pending = [call for _, calls in playing for call in calls if call.pending is not None]
+    if pending:
+        asyncio.run_coroutine_threadsafe(finish_together(pending), event_loop).result()
+
+    for episode, calls in playing:
+        for call in calls:
+            call.deliver()
+        if episode.stop_reason is None and getattr(episode.environment, "done", False):
+            episode.stop_reason = StopReason.ENVIRONMENT_DONE
