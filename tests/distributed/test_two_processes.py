@@ -13,6 +13,7 @@
 # limitations under the License.
 """Real processes, through `accelerate launch`: two of them compute what one does, and none waits for ever."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -25,16 +26,18 @@ HERE = Path(__file__).parent
 TIME_LIMIT = 120  # seconds; a hang ends here
 
 
-def run(output_dir: Path, processes: int, *arguments: str) -> list[dict]:
+def run(output_dir: Path, processes: int, *arguments: str, script: str = "train") -> list[dict]:
     """What each process saw."""
-    output_dir.mkdir()
+    output_dir.mkdir(exist_ok=True)
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "accelerate.commands.launch", "--config_file", str(HERE / "ddp.yaml")]
         launcher += ["--main_process_port", "0"]
-    command = [*launcher, str(HERE / "train.py"), "--output_dir", str(output_dir), "--processes", str(processes)]
+    command = [*launcher, str(HERE / f"{script}.py"), "--output_dir", str(output_dir), "--processes", str(processes)]
     result = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=TIME_LIMIT)
     assert result.returncode == 0, result.stderr[-4000:]
+    if script == "talk":
+        return [json.loads((output_dir / f"{rank}.json").read_text()) for rank in range(processes)]
     return [torch.load(output_dir / f"{rank}.pt") for rank in range(processes)]
 
 
@@ -66,3 +69,21 @@ def test_two_processes_compute_what_one_does(tmp_path, engine, estimator, questi
     for name, value in one["metrics"][-1].items():
         if name.startswith("infopo/") and name != "infopo/scoring_seconds" and value is not None:
             assert two[0]["metrics"][-1][name] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.distributed
+def test_processes_talk_until_the_last_one_is_done(tmp_path):
+    short, long = run(tmp_path, 2, "--num_replies", "0", "6", script="talk")
+    assert [process["wrapper"] for process in (short, long)] == ["DistributedDataParallel"] * 2
+    assert short["error"] is long["error"] is None
+    assert short["rounds"] == long["rounds"] > 6
+    assert len(long["logs"]) == 2
+    assert all(log["infopo/turns/max"] > 2 for log in long["logs"])
+
+
+@pytest.mark.distributed
+def test_a_user_who_dies_stops_all_processes(tmp_path):
+    alive, bereaved = run(tmp_path, 2, "--num_replies", "2", "-2", script="talk")
+    assert alive["error"] == bereaved["error"]
+    assert "of process 1 at step 1 failed: no line after 3 attempts" in alive["error"]
+    assert len(alive["logs"]) == 1

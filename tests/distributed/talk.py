@@ -1,0 +1,70 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Conversations of unequal length on the processes, or with a user who dies. Started by test_two_processes.py."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import conftest  # noqa: F401
+from test_conversations import Replies, TalkEnvironment, make_trainer
+
+from trl_infopo.users import UserSimulatorError
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--output_dir", type=Path)
+parser.add_argument("--processes", type=int)
+parser.add_argument("--num_replies", type=int, nargs="+", help="of the users on each process; below 0, they fail")
+args = parser.parse_args()
+
+
+class UnequalEnvironment(TalkEnvironment):
+    def reset(self, **row):
+        num_replies = args.num_replies[trainer.accelerator.process_index]
+        self.user = Replies(["yes"] * abs(num_replies))
+        if num_replies < 0 and trainer.state.global_step == 1:
+            self.user.reply = self._fail
+
+    async def _fail(self, messages):
+        raise UserSimulatorError("no line after 3 attempts")
+
+
+options = {"max_turns": 9, "max_completion_length": 200, "per_device_train_batch_size": 4}
+trainer = make_trainer(args.output_dir, UnequalEnvironment, options=options)
+assert trainer.accelerator.num_processes == args.processes
+seen = {"rounds": 0, "error": None, "wrapper": None}
+agree = trainer._agree
+
+
+def count(is_active, error):
+    seen["rounds"] += 1
+    return agree(is_active, error)
+
+
+trainer._agree = count
+try:
+    trainer.train()
+except UserSimulatorError as error:
+    seen["error"] = str(error)
+seen["wrapper"] = type(trainer.model_wrapped).__name__
+seen["logs"] = [log for log in trainer.state.log_history if "infopo/stop/answered" in log]
+(args.output_dir / f"{trainer.accelerator.process_index}.json").write_text(json.dumps(seen))
+trainer.accelerator.wait_for_everyone()
+trainer.accelerator.end_training()
