@@ -13,8 +13,11 @@
 # limitations under the License.
 
 import random
+import sys
 import zlib
 from typing import TYPE_CHECKING
+
+from ..users import NOTHING_TO_ADD, PERSONAS, Fact, Scenario, ScriptedUser
 
 
 if TYPE_CHECKING:
@@ -52,6 +55,14 @@ class BookingEnv:
     - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
     - **End**: the first booking counts and closes the episode. Later calls only say so.
 
+    Args:
+        persona (`str`, *optional*, defaults to `"plain"`):
+            Manner of speaking of the user, a persona of [`~trl_infopo.users.ScriptedUser`]. With another one a policy
+            can be tested under a shift of user. The quick start's tokenizer does not know what only they say.
+
+    Raises:
+        `ValueError`: If the persona is unknown.
+
     Example:
 
     ```python
@@ -70,18 +81,34 @@ class BookingEnv:
     ```
     """
 
-    def reset(self, goal: dict[str, str | None], **row) -> None:
+    def __init__(self, persona: str = "plain"):
+        if persona not in PERSONAS:
+            raise ValueError(f"`persona` is {persona!r}, choose one of {list(PERSONAS)}.")
+        self.persona = persona
+
+    def reset(self, goal: dict[str, str | None], seed: int | None = None, **row) -> None:
         """
         Start an episode with a new user.
 
         Args:
             goal (`dict[str, str | None]`):
                 Value that the user wants for each slot, `None` where they do not mind.
+            seed (`int`, *optional*):
+                Seed of what the persona leaves to chance. If not given, it follows from the goal.
             **row:
                 Other columns of the dataset, unused.
         """
         self.goal = goal
-        self.untold = {slot: value for slot, value in goal.items() if value}
+        facts = tuple(
+            Fact(slot, goal[slot], (slot,), "i want {value}", tuple(value for value in values if value != goal[slot]))
+            for slot, values in SLOTS.items()
+            if goal[slot]
+        )
+        if seed is None:
+            seed = zlib.crc32(f"{sorted(goal.items())}".encode())
+        # Asked through a tool, the user cannot leave: the patience never ends
+        self._user = ScriptedUser(Scenario("", facts), seed, self.persona, patience=sys.maxsize)
+        self.untold = self._user.untold
         self.booking = None
 
     def ask(self, slot: str) -> str:
@@ -98,8 +125,8 @@ class BookingEnv:
             return CLOSED
         if slot not in SLOTS:
             return UNKNOWN_SLOT
-        value = self.untold.pop(slot, None)
-        return f"i want {value}" if value else NEUTRAL
+        answer = self._user.tell([slot])
+        return NEUTRAL if answer == NOTHING_TO_ADD else answer
 
     def book(
         self, city: str = "", day: str = "", size: str = "", time: str = "", music: str = "", food: str = ""

@@ -1,0 +1,555 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import asyncio
+import inspect
+import json
+import random
+import re
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.utils import get_json_schema
+
+from trl_infopo.environments.helpdesk import KINDS, POLICY, HelpdeskEnv, helpdesk_dataset, helpdesk_oracle
+from trl_infopo.environments.helpdesk.database import PRODUCTS, Shop
+from trl_infopo.environments.helpdesk.tasks import Goal, build_task, tells
+from trl_infopo.users import NOTHING_TO_ADD, PERSONAS, ScriptedUser, Usage
+
+
+TOOLS = [
+    name
+    for name, _ in inspect.getmembers(HelpdeskEnv, predicate=inspect.isfunction)
+    if not name.startswith("_") and name not in ("reset", "get_reward")
+]
+WRITES = ("cancel_order", "change_address", "return_item", "exchange_item")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return helpdesk_dataset("test", 160).to_list()
+
+
+@pytest.fixture
+def db():
+    """The database as it is before every episode, for queries of the test's own."""
+    shop = Shop()
+    yield shop.db
+    del shop
+
+
+def say(text):
+    return {"role": "assistant", "content": text}
+
+
+def call(tool, /, **arguments):
+    return {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": tool, "arguments": arguments}}]}
+
+
+def called(message):
+    return [tool_call["function"]["name"] for tool_call in message.get("tool_calls", ())]
+
+
+def play(policy, row, env=None, max_turns=30):
+    env = env or HelpdeskEnv()
+    assert env.reset(**row) is None
+    tools = [getattr(env, name) for name in TOOLS]
+    messages = list(row["prompt"])
+    for _ in range(max_turns):
+        messages.append(policy(messages, tools))
+        if called(messages[-1]):
+            for tool_call in messages[-1]["tool_calls"]:
+                function = tool_call["function"]
+                result = getattr(env, function["name"])(**function["arguments"])
+                messages.append({"role": "tool", "name": function["name"], "content": result})
+        else:
+            talk = [m for m in messages if m["role"] in ("user", "assistant") and not called(m)]
+            reply = env.user.reply(talk)
+            if reply is None:
+                break
+            messages.append({"role": "user", "content": reply})
+        if env.done:
+            break
+    return env.get_reward(), messages
+
+
+def mean_by_kind(policy, rows, **kwargs):
+    rewards = defaultdict(list)
+    for row in rows:
+        rewards[row["kind"]].append(play(policy, row, **kwargs)[0])
+    assert set(rewards) == set(KINDS)
+    return {kind: sum(values) / len(values) for kind, values in rewards.items()}
+
+
+def mean(policy, rows, **kwargs):
+    return sum(play(policy, row, **kwargs)[0] for row in rows) / len(rows)
+
+
+# Scripted policies other than the oracle. They are functions of the messages, as it is.
+
+
+def silent(messages, tools):
+    return call("close_ticket")
+
+
+def never_asking(messages, tools):
+    """Uses what it can without asking, and says as many dates and prices as it may."""
+    rng = random.Random(len(messages) + len(messages[1]["content"]))
+    results = [message["content"] for message in messages if message["role"] == "tool"]
+    turn = sum(message["role"] == "assistant" for message in messages)
+    if turn == 0:
+        return call("get_product", name=rng.choice(list(PRODUCTS)))
+    if turn == 1:
+        return say(f"It costs {' or '.join(re.findall(r'[$][0-9.]+', results[0])[:3])}.")
+    if turn == 2:
+        days = rng.sample(range(1, 30), 3)
+        return say(f"I cannot do that, since {', '.join(f'2026-06-{day:02}' for day in days)}.")
+    if turn == 3:
+        return call("cancel_order", order_id=f"W{rng.randrange(1000, 10000)}", reason="mistake")
+    return call("close_ticket")
+
+
+def randomly(messages, tools, seed=0):
+    """Any tool with anything that has been seen so far, or any question."""
+    rng = random.Random(f"{seed} {len(messages)} {messages[-1]['content']}")
+    seen = re.findall(r"[\w.@]+", " ".join(m["content"] for m in messages[1:])) or ["W1000"]
+    questions = ("What is your email address?", "Which order is it?", "Why?", "Which item?", "What do you want?")
+    if rng.random() < 0.5:
+        return say(rng.choice(questions))
+    tool = rng.choice([tool for tool in tools if tool.__name__ != "close_ticket" or rng.random() < 0.1])
+    return call(tool.__name__, **{name: rng.choice(seen) for name in inspect.signature(tool).parameters})
+
+
+def mute(messages, tools):
+    """The oracle, but it keeps amounts and dates to itself."""
+    action = helpdesk_oracle(messages, tools)
+    text = re.sub(r"\$[\d.]+|\d{4}-\d\d-\d\d", "something", action["content"])
+    if text == action["content"]:
+        return action
+    return call("close_ticket") if say(text) in messages else say(text)
+
+
+class TestPolicies:
+    def test_oracle_solves_every_kind(self, rows):
+        assert min(mean_by_kind(helpdesk_oracle, rows).values()) >= 0.95
+
+    @pytest.mark.parametrize("persona", PERSONAS)
+    def test_oracle_copes_with_every_persona(self, rows, persona):
+        env = HelpdeskEnv(partial(ScriptedUser, persona=persona))
+        assert mean(helpdesk_oracle, rows[:60], env=env) >= 0.95
+
+    def test_silence_fails(self, rows):
+        assert mean(silent, rows) == 0.0
+
+    def test_never_asking_fails(self, rows):
+        assert mean(never_asking, rows) <= 0.1
+
+    def test_random_is_far_below_the_oracle(self, rows):
+        assert mean(randomly, rows) <= 0.1
+
+    @pytest.mark.parametrize("topic", ["item", "option", "fallback", "reason", "address", "question"])
+    def test_every_answer_is_needed(self, rows, topic):
+        def withhold(scenario, seed):
+            return ScriptedUser(replace(scenario, facts=tuple(f for f in scenario.facts if f.topic != topic)), seed)
+
+        env, num_episodes = HelpdeskEnv(), 0
+        for row in rows[:60]:
+            env.reset(**row)
+            if topic in [fact.topic for fact in env.user.scenario.facts] and row["kind"] != "refuse":
+                num_episodes += 1
+                assert play(helpdesk_oracle, row, env=HelpdeskEnv(withhold))[0] == 0.0
+        assert num_episodes
+
+
+class TestReward:
+    @pytest.mark.parametrize("tool", WRITES)
+    def test_a_wrong_extra_write_scores_zero(self, rows, db, tool):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing' LIMIT 1").fetchone()
+        [item_id, variant_id] = db.execute(
+            """
+            SELECT item_id, other.variant_id
+            FROM orders JOIN items USING (order_id) JOIN variants AS old USING (variant_id)
+            JOIN variants AS other ON other.product_id = old.product_id AND other.variant_id != old.variant_id
+            WHERE other.stock > 3 AND orders.status = 'delivered' LIMIT 1
+            """
+        ).fetchone()
+        arguments = {
+            "cancel_order": {"order_id": order_id, "reason": "mistake"},
+            "change_address": {"order_id": order_id, "street": "1 Elm Street", "city": "Oslo", "zip_code": "10000"},
+            "return_item": {"item_id": item_id, "reason": "faulty"},
+            "exchange_item": {"item_id": item_id, "variant_id": variant_id},
+        }[tool]
+
+        def overdoing(messages, tools):
+            action = helpdesk_oracle(messages, tools)
+            done = any(called(message) == [tool] and message == call(tool, **arguments) for message in messages)
+            return call(tool, **arguments) if called(action) == ["close_ticket"] and not done else action
+
+        about_others = [
+            row for row in rows if row["goal"]["order_id"] != order_id and row["goal"]["item_id"] != item_id
+        ]
+        assert mean(overdoing, about_others[:40]) == 0.0
+
+    def test_untold_facts_score_zero(self, rows):
+        rewards = mean_by_kind(mute, rows)
+        assert rewards.pop("address") == 1.0  # a new address is all that is wanted
+        assert not any(rewards.values())
+
+    def test_facts_told_after_the_end_do_not_count(self, rows):
+        def hasty(messages, tools):
+            action = helpdesk_oracle(messages, tools)
+            return call("close_ticket") if re.search(r"[$]\d|\d{4}-", action["content"]) else action
+
+        assert mean(hasty, [row for row in rows if row["kind"] != "address"][:40]) == 0.0
+
+    def test_doing_what_is_forbidden_scores_zero_although_everything_is_told(self, rows):
+        for row in [row for row in rows if row["kind"] == "refuse"]:
+            _, messages = play(helpdesk_oracle, row)
+            env = HelpdeskEnv()
+            env.reset(**row)
+            env.user.reply([say(messages[-4]["content"])])
+            assert env.get_reward() == 1.0
+            goal = Goal(**row["goal"])
+            if goal.wish == "cancel":
+                env.cancel_order(goal.order_id, goal.detail)
+            elif goal.wish == "address":
+                env.change_address(goal.order_id, *goal.address.split(", "))
+            else:
+                env.return_item(goal.item_id, goal.detail)
+            assert env.get_reward() == 0.0
+
+    def test_reading_out_everything_tells_nothing(self, rows):
+        for row in [row for row in rows if row["kind"] == "price"]:
+            env = HelpdeskEnv()
+            env.reset(**row)
+            name = env.user.scenario.facts[0].value
+            prices = re.findall(r"\$[\d.]+", env.get_product(name))
+            env.user.reply([say(", ".join(prices))])
+            assert env.get_reward() == 0.0
+
+    def test_the_reward_needs_no_closing(self, rows):
+        row = next(row for row in rows if row["kind"] == "cancel")
+        turns = sum(message["role"] == "assistant" for message in play(helpdesk_oracle, row)[1])
+        assert play(helpdesk_oracle, row, max_turns=turns - 1)[0] == 1.0  # all but closing
+        assert play(helpdesk_oracle, row, max_turns=turns - 2)[0] == 0.0  # not told
+
+    @settings(max_examples=60, deadline=None)
+    @given(cents=st.integers(0, 10**7), other=st.integers(0, 10**7), spelling=st.sampled_from(range(6)))
+    def test_amounts_count_however_they_are_spelled(self, cents, other, spelling):
+        text = [
+            f"You get ${cents / 100:.2f}.",
+            f"you get **${cents / 100:,.2f}** back, as agreed on 2026-06-03",
+            f"That is {cents / 100:.2f} USD",
+            f"({cents / 100:,.2f} dollars)",
+            f"W1234: {cents / 100:.2f}€!",
+            f"$\n{cents / 100:g}" if cents < 10**6 else f"{cents / 100:.2f}",
+        ][spelling]
+        assert tells(text, cents)
+        assert tells(text, other) == (other == cents)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        day=st.dates(date(2026, 1, 1), date(2026, 12, 31)),
+        shift=st.integers(1, 400),
+        spelling=st.sampled_from(range(6)),
+    )
+    def test_dates_count_however_they_are_spelled(self, day, shift, spelling):
+        text = [
+            f"It was shipped on {day}.",
+            f"{day:%B} {day.day}, {day.year}",
+            f"on the {day.day}th of {day:%B} {day.year}",
+            f"since {day:%b} {day.day}",
+            f"{day.day} {day:%b}, and cost $5.50",
+            f"({day:%B} {day.day}st)",
+        ][spelling]
+        assert tells(text, str(day))
+        assert not tells(text, str(day + timedelta(days=shift)))
+        assert not tells(text, day.day * 100)  # a day is no amount
+
+    def test_numbers_of_records_are_no_amounts(self):
+        assert not tells("W4500, I45 and V45 in #x45.505", 4500)
+        assert tells("Order W1234 costs 45", 4500)
+
+
+class TestDatabase:
+    """What the tools do to the database, read by the test's own SQL."""
+
+    @pytest.fixture
+    def env(self, rows):
+        env = HelpdeskEnv()
+        env.reset(**rows[0])
+        return env
+
+    def one(self, env, query, *values):
+        return tuple(env._shop.db.execute(query, values).fetchone())
+
+    def test_the_shop_is_consistent(self, db):
+        def count(query):
+            return db.execute(f"SELECT count(*) FROM ({query})").fetchone()[0]
+
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert count("SELECT * FROM orders WHERE (status = 'delivered') != (delivered_on IS NOT NULL)") == 0
+        assert count("SELECT * FROM orders WHERE (status = 'processing') != (shipped_on IS NULL)") == 0
+        assert (
+            count(
+                "SELECT * FROM orders WHERE shipped_on >= delivered_on OR max(shipped_on, '2026-06-30') > '2026-06-30'"
+            )
+            == 0
+        )
+        bought = "SELECT order_id, sum(price) AS total FROM items GROUP BY order_id"
+        assert count(f"SELECT * FROM ({bought}) JOIN payments USING (order_id) WHERE total != amount") == 0
+        sales = (
+            "SELECT customer_id, product_id FROM items JOIN variants USING (variant_id) JOIN orders USING (order_id)"
+        )
+        assert count(f"{sales} GROUP BY customer_id, product_id HAVING count(*) > 1") == 0
+        for status in ("processing", "shipped", "delivered"):
+            assert count(f"SELECT * FROM orders WHERE status = '{status}'") > 100
+
+    def test_cancel_order(self, env, db):
+        [order_id, paid, method] = db.execute(
+            """
+            SELECT order_id, amount, method FROM payments JOIN orders USING (order_id) JOIN items USING (order_id)
+            WHERE status = 'processing' GROUP BY order_id HAVING count(*) = 2
+            """
+        ).fetchone()
+        stock = "SELECT sum(stock) FROM variants"
+        before = self.one(env, stock)[0]
+        assert env.cancel_order(order_id, "bored") == "The reason is one of: mistake, unneeded."
+        assert env.cancel_order(order_id.lower(), "unneeded") == f"refunded ${paid / 100:.2f} to {method}"
+        query = "SELECT status, cancel_reason FROM orders WHERE order_id = ?"
+        assert self.one(env, query, order_id) == ("cancelled", "unneeded")
+        assert self.one(env, "SELECT sum(amount), count(*) FROM payments WHERE order_id = ?", order_id) == (0, 2)
+        assert self.one(env, stock)[0] == before + 2
+        snapshot = env._shop.snapshot()
+        assert env.cancel_order(order_id, "unneeded") == "The order is cancelled."
+        assert env._shop.snapshot() == snapshot
+
+    def test_change_address(self, env, db):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing'").fetchone()
+        assert env.change_address(order_id, "12  elm street,", " oslo", 10024) == NOTHING_TO_ADD
+        query = "SELECT street, city, zip_code FROM orders WHERE order_id = ?"
+        assert self.one(env, query, order_id) == ("12 Elm Street", "Oslo", "10024")
+
+    @pytest.mark.parametrize(("reason", "fee"), [("faulty", 0), ("unwanted", 500)])
+    def test_return_item(self, env, db, reason, fee):
+        [item_id, order_id, price, paid] = db.execute(
+            """
+            SELECT item_id, order_id, price, amount
+            FROM orders JOIN items USING (order_id) JOIN payments USING (order_id)
+            WHERE status = 'delivered' AND price < amount
+            """
+        ).fetchone()
+        assert env.return_item(item_id, reason).startswith(f"refunded ${(price - fee) / 100:.2f} to ")
+        assert self.one(env, "SELECT return_reason FROM items WHERE item_id = ?", item_id) == (reason,)
+        balance = "SELECT sum(amount) FROM payments WHERE order_id = ?"
+        assert self.one(env, balance, order_id) == (paid - price + fee,)
+        assert env.return_item(item_id, "faulty") == "The item is returned or cancelled."
+        assert self.one(env, balance, order_id) == (paid - price + fee,)
+        # What is left is what a cancellation refunds
+        assert f" ${(paid - price + fee) / 100:.2f} " in env.cancel_order(order_id, "mistake")
+
+    def test_exchange_item(self, env, db):
+        [item_id, order_id, old, price, paid, new, new_price, new_stock] = db.execute(
+            """
+            SELECT item_id, order_id, old.variant_id, items.price, amount, new.variant_id, new.price, new.stock
+            FROM items JOIN variants AS old USING (variant_id) JOIN payments USING (order_id)
+            JOIN variants AS new ON new.product_id = old.product_id AND new.variant_id != old.variant_id
+            WHERE new.stock = 1
+            """
+        ).fetchone()
+        [foreign] = db.execute(
+            "SELECT variant_id FROM variants WHERE stock > 0 AND product_id != "
+            "(SELECT product_id FROM variants WHERE variant_id = ?)",
+            (old,),
+        ).fetchone()
+        same_product = "An exchange is for another option of the same product."
+        assert env.exchange_item(item_id, foreign) == same_product
+        assert env.exchange_item(item_id, old) == NOTHING_TO_ADD  # the same was said before
+        word = "charged" if new_price > price else "refunded"
+        assert env.exchange_item(item_id, new).startswith(f"{word} ${abs(new_price - price) / 100:.2f} to ")
+        assert self.one(env, "SELECT variant_id, price FROM items WHERE item_id = ?", item_id) == (new, new_price)
+        assert self.one(env, "SELECT stock FROM variants WHERE variant_id = ?", new) == (new_stock - 1,)
+        query = "SELECT sum(amount) FROM payments WHERE order_id = ?"
+        assert self.one(env, query, order_id) == (paid + new_price - price,)
+        [other] = db.execute(
+            """
+            SELECT item_id FROM items JOIN variants USING (variant_id) WHERE item_id != ? AND variant_id != ?
+            AND product_id = (SELECT product_id FROM variants WHERE variant_id = ?)
+            """,
+            (item_id, new, new),
+        ).fetchone()
+        assert env.exchange_item(other, new) == "That option is out of stock."
+
+    def test_reads(self, env, db):
+        customer = db.execute("SELECT * FROM customers").fetchone()
+        found = f"{customer['customer_id']} {customer['name']}"
+        assert env.find_customer(email=customer["email"].upper()) == found
+        assert (
+            env.find_customer(name=customer["name"], zip_code=customer["zip_code"]) == NOTHING_TO_ADD
+        )  # known by now
+        assert env.find_customer(name=customer["name"]) == "There is no such record."
+        listed = env.list_orders(customer["customer_id"])
+        orders = [
+            order[0] for order in db.execute("SELECT order_id FROM orders WHERE customer_id = ?", (customer[0],))
+        ]
+        assert sorted(line.split()[0] for line in listed.splitlines()) == sorted(orders)
+        for order_id in orders:
+            text = env.get_order(f"#{order_id}")
+            assert text.startswith(f"{order_id} of {customer['customer_id']}, ")
+            items = db.execute("SELECT item_id FROM items WHERE order_id = ? ORDER BY item_id", (order_id,))
+            assert re.findall(r"I\d{4}", text) == [item[0] for item in items]
+        for name, options in PRODUCTS.items():
+            assert sorted(re.findall(r"V\d+ (\w+),", env.get_product(name))) == sorted(options)
+
+    def test_nothing_is_said_twice(self, env):
+        assert env.get_order("W0") == "There is no such record."
+        assert env.get_product("cheese") == NOTHING_TO_ADD == env.masked_feedback
+        assert env.get_product("tent") != NOTHING_TO_ADD
+        assert env.get_product("Tent") == NOTHING_TO_ADD
+
+    def test_a_closed_ticket_stays_closed(self, env, db):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing'").fetchone()
+        snapshot = env._shop.snapshot()
+        assert env.close_ticket() == NOTHING_TO_ADD
+        assert env.done
+        assert env.cancel_order(order_id, "mistake") == env.get_order(order_id) == NOTHING_TO_ADD
+        assert env._shop.snapshot() == snapshot
+
+    def test_any_thread_may_run_the_tools(self, env, db):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing'").fetchone()
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(env.cancel_order, order_id, "mistake").result().startswith("refunded")
+        assert "cancelled" in env.get_order(order_id)
+
+
+class TestEpisodes:
+    def test_reset_makes_an_instance_new(self, rows):
+        fresh = Shop().snapshot()
+        env = HelpdeskEnv()
+        for row in [row for row in rows if row["kind"] in ("cancel", "return", "exchange", "address")][:8]:
+            assert play(helpdesk_oracle, row, env=env)[0] == 1.0
+            assert env._shop.snapshot() != fresh
+            env.reset(**row)
+            assert env._shop.snapshot() == fresh
+            assert not env.done
+            assert env.get_reward() == 0.0
+
+    def test_instances_share_nothing(self, rows):
+        row = next(row for row in rows if row["kind"] == "cancel")
+        idle, busy = HelpdeskEnv(), HelpdeskEnv()
+        idle.reset(**row)
+        assert play(helpdesk_oracle, row, env=busy)[0] == 1.0
+        assert idle._shop.snapshot() == Shop().snapshot()
+        assert idle.get_reward() == 0.0
+
+    def test_any_user_is_heard(self, rows):
+        """An async user, with an attribute of its own: what the agent says counts just the same."""
+
+        class AsyncUser:
+            def __init__(self, scenario, seed):
+                self.usage = Usage(tokens=3)
+                self.user = ScriptedUser(scenario, seed)
+
+            async def reply(self, messages):
+                return self.user.reply(messages)
+
+        row = next(row for row in rows if row["kind"] == "price")
+        _, messages = play(helpdesk_oracle, row)
+        env = HelpdeskEnv(make_user=AsyncUser)
+        env.reset(**row)
+        assert env.user.usage.tokens == 3
+        assert asyncio.run(env.user.reply([say("Which product is it?")])).startswith("It is the ")
+        assert env.get_reward() == 0.0
+        asyncio.run(env.user.reply([messages[-4]]))
+        assert env.get_reward() == 1.0
+
+    @pytest.mark.parametrize("tool", TOOLS)
+    def test_every_tool_has_a_schema(self, tool):
+        function = getattr(HelpdeskEnv(), tool)
+        schema = get_json_schema(function)["function"]
+        assert schema["name"] == tool
+        assert schema["description"]
+        assert list(schema["parameters"]["properties"]) == list(inspect.signature(function).parameters)
+        assert all(value["type"] == "string" for value in schema["parameters"]["properties"].values())
+
+    def test_there_are_nine_tools(self):
+        assert len(TOOLS) == 9
+        assert set(WRITES) < set(TOOLS)
+
+
+class TestDataset:
+    def goals(self, split):
+        rows = [row for seed in range(2) for row in helpdesk_dataset(split, 400, seed)]
+        return {json.dumps(row["goal"]) for row in rows}, rows
+
+    def test_splits_are_disjoint_whatever_the_seed(self, db):
+        owner = {row["order_id"]: row["customer_id"] for row in db.execute("SELECT * FROM orders")}
+        goals, owners = {}, {}
+        for split in ("train", "validation", "test"):
+            goals[split], rows = self.goals(split)
+            owners[split] = {
+                owner[row["goal"]["order_id"]] if row["goal"]["order_id"] else row["goal"]["variant_id"]
+                for row in rows
+            }
+        for a, b in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            assert not goals[a] & goals[b]
+            assert not owners[a] & owners[b]
+
+    def test_kinds_are_what_they_say(self, db):
+        for row in helpdesk_dataset("train", 400):
+            goal, kind = Goal(**row["goal"]), row["kind"]
+            order = db.execute("SELECT * FROM orders WHERE order_id = ?", (goal.order_id,)).fetchone()
+            stock = dict(db.execute("SELECT variant_id, stock FROM variants").fetchall())
+            if kind in ("cancel", "address"):
+                assert order["status"] == "processing"
+            elif kind in ("return", "exchange", "substitute"):
+                assert order["delivered_on"] >= "2026-05-31"
+            elif kind == "refuse" and goal.wish == "return":
+                assert order["delivered_on"] < "2026-05-31"
+            elif kind == "refuse":
+                assert order["status"] == "shipped"
+            if kind == "exchange":
+                assert stock[goal.variant_id] > 0
+            elif kind == "substitute":
+                assert stock[goal.variant_id] == 0
+                assert stock[goal.fallback_id] > 0
+
+    def test_prompt_is_the_policy_and_an_underspecified_request(self, rows):
+        for row in rows:
+            system, user = row["prompt"]
+            assert system == {"role": "system", "content": POLICY}
+            assert not re.search(r"[\d@]", user["content"])
+            assert user["content"] == build_task(Goal(**row["goal"]), row["seed"], Shop()).scenario.request
+        assert len(POLICY.split()) < 160
+
+    def test_kinds_hide_behind_the_same_requests(self):
+        requests = defaultdict(set)
+        for row in helpdesk_dataset("train", 400):
+            requests[row["kind"]].add(row["prompt"][-1]["content"])
+        assert requests["refuse"] <= requests["cancel"] | requests["address"] | requests["return"]
+        assert requests["substitute"] == requests["exchange"]
+
+    def test_seed(self):
+        assert helpdesk_dataset("train", 20, 0).to_list() == helpdesk_dataset("train", 20, 0).to_list()
+        assert helpdesk_dataset("train", 20, 0).to_list() != helpdesk_dataset("train", 20, 1).to_list()
+
+    def test_unknown_split(self):
+        with pytest.raises(ValueError, match=r"`split` is 'dev', choose one of \['train', 'validation', 'test'\]"):
+            helpdesk_dataset("dev", 1)

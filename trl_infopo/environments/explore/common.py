@@ -1,0 +1,95 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import importlib
+import zlib
+from types import ModuleType
+
+
+# What the agent reads when its action changed nothing: a wall, a move that does not exist, a repeated guess, a game
+# that is over. It has one wording and is the placeholder, so that probing for it has an information gain of exactly 0.
+NOTHING_HAPPENS = "Nothing happens."
+
+# The last observation of every game, won or lost.
+GAME_OVER = "The game is over."
+
+SPLITS = ("train", "validation", "test")
+
+
+def import_games(name: str) -> ModuleType:
+    """
+    Import a game library when an environment is made, so that importing the package needs none.
+
+    Args:
+        name (`str`):
+            Module to import.
+
+    Returns:
+        `ModuleType`: The module.
+
+    Raises:
+        `ImportError`: If it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        raise ImportError(f"This environment needs `{error.name}`: pip install trl-infopo[games]") from error
+
+
+def check_split(split: str) -> None:
+    """
+    Refuse a split that does not exist.
+
+    Args:
+        split (`str`):
+            Name of a split.
+
+    Raises:
+        `ValueError`: If it is none of [`SPLITS`].
+    """
+    if split not in SPLITS:
+        raise ValueError(f"There is no split {split!r}. Choose one of {', '.join(map(repr, SPLITS))}.")
+
+
+def split_of(level: str) -> str:
+    """
+    The split that a level belongs to for good: three fifths train, one fifth validation, one fifth test.
+
+    Args:
+        level (`str`):
+            All that tells one level from another.
+
+    Returns:
+        `str`: One of [`SPLITS`].
+    """
+    return {0: "test", 1: "validation"}.get(zlib.crc32(level.encode()) % 5, "train")
+
+
+def tool_call(name: str, **arguments) -> dict:
+    """
+    An assistant message that calls one tool, for scripted policies.
+
+    Args:
+        name (`str`):
+            Name of the tool.
+        **arguments:
+            Its arguments.
+
+    Returns:
+        `dict`: The message.
+    """
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"role": "assistant", "content": "", "tool_calls": [call]}

@@ -1,0 +1,137 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from typing import TYPE_CHECKING, Any
+
+from .common import GAME_OVER, NOTHING_HAPPENS, import_games
+
+
+if TYPE_CHECKING:
+    from gymnasium import Env
+
+
+class GymnasiumEnv:
+    """
+    Base of environments whose world is a gymnasium environment with discrete actions.
+
+    A subclass names the actions, says what an observation reads like, makes the world in `reset`, and gives the agent
+    a tool.
+
+    - **Observation**: what `_describe` says. An action after which the agent would read the same again, one that does
+      not exist and one after the end say [`NOTHING_HAPPENS`], the action that ends the game [`GAME_OVER`].
+    - **Tools**: none, the subclass adds its own.
+    - **Reward**: the return, the sum of gymnasium's rewards. A subclass whose game pays outside of [0, 1] has its own
+      `get_reward`.
+    - **End**: where gymnasium terminates or truncates.
+
+    Example:
+
+    ```python
+    class CliffEnv(GymnasiumEnv):
+        actions = ("up", "right", "down", "left")
+
+        def reset(self, seed: int, **row) -> str:
+            world = self._gymnasium.make("CliffWalking-v1", max_episode_steps=50)
+            return self._start(world, seed)
+
+        def move(self, direction: str) -> str:
+            \"\"\"
+            Take a step.
+
+            Args:
+                direction: One of `up`, `right`, `down`, `left`.
+            \"\"\"
+            return self._act(direction)
+
+        def _describe(self, observation: int) -> str:
+            return f"You are at row {observation // 12}, column {observation % 12}."
+
+        def get_reward(self) -> float:
+            return float(self._observation == 47)
+    ```
+    """
+
+    # Names of the actions, in the order of gymnasium's numbers
+    actions: tuple[str, ...]
+
+    masked_feedback = NOTHING_HAPPENS
+    thread_safe = True
+
+    def __init__(self):
+        self._gymnasium = import_games("gymnasium")
+        self.done = False
+
+    def get_reward(self) -> float:
+        """
+        Add up what gymnasium paid.
+
+        Returns:
+            `float`:
+                The return of the episode so far.
+        """
+        return self._return
+
+    def _start(self, world: "Env", seed: int) -> str:
+        """
+        Start an episode.
+
+        Args:
+            world ([`gymnasium.Env`]):
+                World to play in.
+            seed (`int`):
+                Seed of its randomness.
+
+        Returns:
+            `str`: The first observation, on a paragraph of its own, because TRL appends it to the prompt.
+        """
+        self._world = world
+        self._observation, _ = world.reset(seed=seed)
+        self._return = 0.0
+        self.done = False
+        return f"\n\n{self._describe(self._observation)}"
+
+    def _act(self, action: str) -> str:
+        """
+        Take an action.
+
+        Args:
+            action (`str`):
+                Its name.
+
+        Returns:
+            `str`: What the agent reads.
+        """
+        if self.done or action not in self.actions:
+            return NOTHING_HAPPENS
+        before = self._describe(self._observation)
+        self._observation, reward, terminated, truncated, _ = self._world.step(self.actions.index(action))
+        self._return += float(reward)
+        self.done = bool(terminated or truncated)
+        if self.done:
+            return GAME_OVER
+        now = self._describe(self._observation)
+        return NOTHING_HAPPENS if now == before else now
+
+    def _describe(self, observation: Any) -> str:
+        """
+        Put an observation into words. Never the reward.
+
+        Args:
+            observation (`Any`):
+                What gymnasium returned.
+
+        Returns:
+            `str`: A short text.
+        """
+        raise NotImplementedError

@@ -1,0 +1,252 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from collections.abc import Awaitable, Callable
+
+from ...users import NOTHING_TO_ADD, ScriptedUser, UserFactory, UserSimulator
+from .database import Shop, ShopError
+from .tasks import Goal, build_task, tells
+
+
+class HelpdeskEnv:
+    """
+    A shop's help desk: a customer with a hidden scenario, a policy, and a real database.
+
+    The customer says only what kind of thing they want (`"I want to cancel an order."`) and answers when asked: who
+    they are, which order, which item, why. The agent looks things up, changes the database as far as the policy in
+    the system prompt allows, and tells the customer what they need to know. Some requests must be refused. The
+    database is an in-memory SQLite database, a fresh copy for every episode. The tools keep it consistent, the policy
+    is up to the agent: a shipped order can be cancelled, and doing so is wrong.
+
+    - **Observation**: the request comes with the prompt, the customer's answers as user messages, and records as tool
+      results. No observation depends on the reward. A tool says nothing twice: what brings nothing new reads
+      [`~trl_infopo.users.NOTHING_TO_ADD`], as with the scripted user, and that is the placeholder too.
+    - **Tools**: `find_customer`, `list_orders`, `get_order` and `get_product` read, `cancel_order`, `change_address`,
+      `return_item` and `exchange_item` write, `close_ticket` ends the episode.
+    - **Reward**: 1 when every table holds exactly what it should, and the customer was told what they must be told
+      (an amount or a date) in a message that names at most three of its type, else 0. A refusal is right when nothing
+      was changed and the date that forbids the request was told.
+    - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, what was changed and said by then
+      counts, so that an episode that is cut off is scored too.
+
+    Args:
+        make_user ([`~trl_infopo.users.UserFactory`], *optional*, defaults to [`~trl_infopo.users.ScriptedUser`]):
+            Makes the customer of an episode.
+
+    Example:
+
+    ```python
+    >>> from trl_infopo.environments.helpdesk import HelpdeskEnv
+
+    >>> env = HelpdeskEnv()
+    >>> env.reset(goal={"wish": "price", "variant_id": "V323"}, seed=0)
+    >>> env.user.reply([{"role": "assistant", "content": "Which product do you mean, and in which option?"}])
+    'It is the suitcase. In black.'
+    >>> print(env.get_product("suitcase"))
+    V242 red, $51.50, 2 left
+    V243 green, $40.00, 0 left
+    V323 black, $28.00, 0 left
+    V388 blue, $75.50, 5 left
+    V616 white, $28.50, 3 left
+    >>> env.user.reply([{"role": "assistant", "content": "It costs $28.00."}])
+    'I have nothing to add.'
+    >>> env.get_reward()
+    1.0
+    ```
+    """
+
+    user: UserSimulator
+    masked_feedback = NOTHING_TO_ADD
+    thread_safe = True
+
+    def __init__(self, make_user: UserFactory = ScriptedUser):
+        self._make_user = make_user
+
+    def reset(self, goal: dict, seed: int, **row) -> None:
+        """
+        Start an episode with a fresh database and a new customer.
+
+        Args:
+            goal (`dict`):
+                What the customer wants, the fields of a [`Goal`].
+            seed (`int`):
+                Seed of the customer.
+            **row:
+                Other columns of the dataset, unused.
+        """
+        self.done = False
+        self._shop = Shop()
+        self._task = build_task(Goal(**goal), seed, self._shop)
+        self._heard: list[str] = []
+        self._said: set[str] = set()
+        self.user = _Listener(self._make_user(self._task.scenario, seed), self._heard)
+
+    def get_reward(self) -> float:
+        """
+        Compare the database and what the customer was told with what should be.
+
+        Returns:
+            `float`: 1.0 if both are right, else 0.0.
+        """
+        told = self._task.told
+        if told is not None and not any(tells(message, told) for message in self._heard):
+            return 0.0
+        expected = Shop()
+        if self._task.write is not None:
+            operation, *arguments = self._task.write
+            getattr(expected, operation)(*arguments)
+        return float(self._shop.snapshot() == expected.snapshot())
+
+    def _answer(self, operation: Callable[..., str | None], *arguments: str) -> str:
+        """What an operation on the database says, unless it was said before."""
+        if self.done:
+            return NOTHING_TO_ADD
+        try:
+            # Language models write zip codes as numbers
+            text = operation(*map(str, arguments))
+        except ShopError as error:
+            text = str(error)
+        if text is None or text in self._said:
+            return NOTHING_TO_ADD
+        self._said.add(text)
+        return text
+
+    def find_customer(self, email: str = "", name: str = "", zip_code: str = "") -> str:
+        """
+        Find a customer by email address, or by name and zip code.
+
+        Args:
+            email: Email address.
+            name: First and last name.
+            zip_code: Zip code.
+
+        Returns:
+            Customer id and name.
+        """
+        return self._answer(self._shop.find_customer, email, name, zip_code)
+
+    def list_orders(self, customer_id: str) -> str:
+        """
+        List the orders of a customer.
+
+        Args:
+            customer_id: Customer id, such as C1234.
+
+        Returns:
+            Number, status and products of each order.
+        """
+        return self._answer(self._shop.list_orders, customer_id)
+
+    def get_order(self, order_id: str) -> str:
+        """
+        Read an order.
+
+        Args:
+            order_id: Number of the order, such as W1234.
+
+        Returns:
+            Its status, dates, address and payment, and its items.
+        """
+        return self._answer(self._shop.get_order, order_id)
+
+    def get_product(self, name: str) -> str:
+        """
+        Read the options of a product.
+
+        Args:
+            name: Name of the product.
+
+        Returns:
+            Variant id, option, price and stock of each.
+        """
+        return self._answer(self._shop.get_product, name)
+
+    def cancel_order(self, order_id: str, reason: str) -> str:
+        """
+        Cancel an order and refund it.
+
+        Args:
+            order_id: Number of the order, such as W1234.
+            reason: Why the customer cancels. (choices: ["mistake", "unneeded"])
+
+        Returns:
+            The refund.
+        """
+        return self._answer(self._shop.cancel_order, order_id, reason)
+
+    def change_address(self, order_id: str, street: str, city: str, zip_code: str) -> str:
+        """
+        Change where an order goes.
+
+        Args:
+            order_id: Number of the order, such as W1234.
+            street: House number and street.
+            city: City.
+            zip_code: Zip code.
+
+        Returns:
+            Nothing new.
+        """
+        return self._answer(self._shop.change_address, order_id, street, city, zip_code)
+
+    def return_item(self, item_id: str, reason: str) -> str:
+        """
+        Take an item back and refund it.
+
+        Args:
+            item_id: Number of the item, such as I1234.
+            reason: Why the customer returns it. (choices: ["faulty", "unwanted"])
+
+        Returns:
+            The refund.
+        """
+        return self._answer(self._shop.return_item, item_id, reason)
+
+    def exchange_item(self, item_id: str, variant_id: str) -> str:
+        """
+        Exchange an item for another option of the product.
+
+        Args:
+            item_id: Number of the item, such as I1234.
+            variant_id: Variant id of the option, such as V123.
+
+        Returns:
+            The refund or charge.
+        """
+        return self._answer(self._shop.exchange_item, item_id, variant_id)
+
+    def close_ticket(self) -> str:
+        """
+        Close the ticket, when all is done and said.
+
+        Returns:
+            Nothing new.
+        """
+        self.done = True
+        return NOTHING_TO_ADD
+
+
+class _Listener:
+    """Writes down what the agent says to a user, whoever plays the user."""
+
+    def __init__(self, user: UserSimulator, heard: list[str]):
+        self._user = user
+        self._heard = heard
+
+    def __getattr__(self, name: str):
+        return getattr(self._user, name)
+
+    def reply(self, messages: list[dict]) -> str | None | Awaitable[str | None]:
+        self._heard.append(messages[-1]["content"])
+        return self._user.reply(messages)

@@ -1,0 +1,418 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What customers want: goals drawn from the database, the user who has one, and what counts as reaching it."""
+
+import functools
+import random
+import re
+import sqlite3
+import zlib
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ...users import Fact, Scenario
+from .database import CITIES, RETURN_FEE, RETURNABLE_SINCE, STREETS, TODAY, Shop, money
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+POLICY = f"""\
+You work at the help desk of a shop. Today is {TODAY}.
+- Ask the customer for what you do not know: email address (or name and zip code), order, item, reason. Never guess.
+- Identify the customer before you speak about orders.
+- Cancel an order or change its address only while it is processing.
+- Return or exchange an item only if it was delivered on {RETURNABLE_SINCE} or later.
+- A return costs {money(RETURN_FEE)} unless the item is faulty.
+- An exchange is for another option of the same product, in stock.
+- Otherwise refuse, change nothing, and say on which date the order was shipped or delivered.
+- Tell the customer what is refunded or charged, and what they ask. Name at most three amounts or dates in a message.
+- When all is done and said, close the ticket."""
+
+# A message that names more amounts or dates than this tells none: the agent must answer, not read out the database.
+MAX_NAMED = 3
+
+REQUESTS = MappingProxyType(
+    {
+        "cancel": ("I want to cancel an order.", "Please cancel an order for me.", "Can you cancel an order?"),
+        "address": ("I want another address for an order.", "An order of mine has an old address."),
+        "return": ("I want to return something.", "I would like to send something back."),
+        "exchange": ("I want to exchange something.", "I would like to swap something for another one."),
+        "question": ("I have a question about an order.", "I would like to know something about an order."),
+        "price": ("I want to know a price.", "How much does one of your products cost?"),
+    }
+)
+SPLITS = ("train", "validation", "test")
+
+# Where each kind of task finds what it is about. `owner` belongs to one split for good.
+CANDIDATES = MappingProxyType(
+    {
+        "cancel": "SELECT customer_id AS owner, order_id FROM orders WHERE status = 'processing'",
+        "address": "SELECT customer_id AS owner, order_id FROM orders WHERE status = 'processing'",
+        "return": f"""
+            SELECT customer_id AS owner, order_id, item_id FROM orders JOIN items USING (order_id)
+            WHERE delivered_on >= '{RETURNABLE_SINCE}'
+            """,
+        "exchange": f"""
+            SELECT customer_id AS owner, order_id, item_id, wanted.variant_id
+            FROM orders JOIN items USING (order_id) JOIN variants AS sold USING (variant_id)
+            JOIN variants AS wanted ON wanted.product_id = sold.product_id AND wanted.variant_id != sold.variant_id
+            WHERE delivered_on >= '{RETURNABLE_SINCE}' AND wanted.stock > 0
+            """,
+        "substitute": f"""
+            SELECT customer_id AS owner, order_id, item_id, wanted.variant_id, other.variant_id AS fallback_id
+            FROM orders JOIN items USING (order_id) JOIN variants AS sold USING (variant_id)
+            JOIN variants AS wanted ON wanted.product_id = sold.product_id AND wanted.variant_id != sold.variant_id
+            JOIN variants AS other ON other.product_id = sold.product_id AND other.variant_id != sold.variant_id
+            WHERE delivered_on >= '{RETURNABLE_SINCE}' AND wanted.stock = 0 AND other.stock > 0
+            """,
+        "question": "SELECT customer_id AS owner, order_id, status FROM orders",
+        "price": "SELECT variant_id AS owner, variant_id FROM variants",
+        "refuse": f"""
+            SELECT customer_id AS owner, order_id, min(item_id) AS item_id, status
+            FROM orders JOIN items USING (order_id)
+            WHERE status = 'shipped' OR delivered_on < '{RETURNABLE_SINCE}' GROUP BY order_id
+            """,
+    }
+)
+KINDS = tuple(CANDIDATES)
+
+REASONS = MappingProxyType(
+    {
+        "mistake": ("it was ordered by mistake", "I pressed the wrong button, a mistake"),
+        "unneeded": ("it is not needed any more", "I do not need it now"),
+        "faulty": ("it is faulty", "it is broken, it was faulty from the start"),
+        "unwanted": ("it is not what I wanted", "I do not like it"),
+    }
+)
+QUESTIONS = MappingProxyType(
+    {"shipped": "when it was shipped", "delivered": "when it was delivered", "paid": "how much I paid for it"}
+)
+RULES = (
+    "You only know what is written here; never make anything up. Answer what you are asked in at most two sentences, "
+    "and say nothing that you were not asked for. You do not know the shop's rules: if you hear that something cannot "
+    "be done, accept it."
+)
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """
+    What a customer wants, and how they say it. One row of the dataset holds one.
+
+    Attributes:
+        wish (`str`):
+            What they ask for, a key of `REQUESTS`.
+        order_id, item_id (`str`, *optional*):
+            What it is about.
+        variant_id (`str`, *optional*):
+            The option that they want or ask about.
+        fallback_id (`str`, *optional*):
+            The option that they take if that one is out of stock.
+        detail (`str`, *optional*):
+            The reason, a key of `REASONS`, or what they want to know, a key of `QUESTIONS`.
+        address (`str`, *optional*):
+            The new address: street, city and zip code.
+        knows_email, knows_number (`bool`, *optional*, defaults to `True`):
+            Whether they know their email address and the number of the order. If not, they give their name and zip
+            code, and a product that was in the order.
+    """
+
+    wish: str
+    order_id: str | None = None
+    item_id: str | None = None
+    variant_id: str | None = None
+    fallback_id: str | None = None
+    detail: str | None = None
+    address: str | None = None
+    knows_email: bool = True
+    knows_number: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A goal as the environment plays it.
+
+    Attributes:
+        scenario ([`~trl_infopo.users.Scenario`]):
+            What the user plays from.
+        write (`tuple[str, ...]`, *optional*):
+            The operation of [`Shop`] that makes the right database, and its arguments. `None` where nothing may
+            change.
+        told (`int` or `str`, *optional*):
+            What the user must be told: an amount in cents, or a date such as `"2026-06-03"`.
+    """
+
+    scenario: Scenario
+    write: tuple[str, ...] | None
+    told: int | str | None
+
+
+def build_task(goal: Goal, seed: int, shop: Shop) -> Task:
+    """
+    Make the task of a goal: its user, the right database and what the user must be told.
+
+    Args:
+        goal ([`Goal`]):
+            What the customer wants.
+        seed (`int`):
+            Seed of the wording.
+        shop ([`Shop`]):
+            The database, as it is before the episode.
+
+    Returns:
+        [`Task`]: The task.
+    """
+    rng = random.Random(seed)
+    request = rng.choice(REQUESTS[goal.wish])
+    if goal.wish == "price":
+        variant = _variant(shop, goal.variant_id)
+        facts = (_product_fact(variant["name"]), _option_fact("option", variant["option"]))
+        return Task(_scenario("", request, facts), None, variant["price"])
+
+    order = shop.db.execute("SELECT * FROM orders WHERE order_id = ?", (goal.order_id,)).fetchone()
+    customer = shop.db.execute("SELECT * FROM customers WHERE customer_id = ?", (order["customer_id"],)).fetchone()
+    items = shop.db.execute("SELECT * FROM items WHERE order_id = ? ORDER BY item_id", (goal.order_id,)).fetchall()
+    item = next((item for item in items if item["item_id"] == goal.item_id), items[0])
+    product = _variant(shop, item["variant_id"])["name"]
+    paid = sum(item["price"] for item in items)
+
+    facts = [_customer_fact(customer, goal.knows_email), _order_fact(goal.order_id, product, goal.knows_number)]
+    write, told = None, None
+    if goal.wish == "cancel":
+        facts.append(_reason_fact(goal.detail, rng))
+        write, told = ("cancel_order", goal.order_id, goal.detail), paid
+    elif goal.wish == "address":
+        facts.append(_address_fact(goal.address, rng))
+        write = ("change_address", goal.order_id, *goal.address.split(", "))
+    elif goal.wish == "return":
+        facts += [_product_fact(product), _reason_fact(goal.detail, rng)]
+        fee = RETURN_FEE if goal.detail == "unwanted" else 0
+        write, told = ("return_item", goal.item_id, goal.detail), item["price"] - fee
+    elif goal.wish == "exchange":
+        wanted = _variant(shop, goal.variant_id)
+        facts += [_product_fact(product), _option_fact("option", wanted["option"])]
+        if goal.fallback_id is not None:
+            wanted = _variant(shop, goal.fallback_id)
+            facts.append(_option_fact("fallback", wanted["option"]))
+        write, told = ("exchange_item", goal.item_id, wanted["variant_id"]), abs(wanted["price"] - item["price"])
+    else:
+        facts.append(_question_fact(goal.detail))
+        told = paid if goal.detail == "paid" else order[f"{goal.detail}_on"]
+
+    if goal.wish in ("cancel", "address") and order["status"] == "shipped":
+        write, told = None, order["shipped_on"]
+    elif goal.wish == "return" and order["delivered_on"] < str(RETURNABLE_SINCE):
+        write, told = None, order["delivered_on"]
+    return Task(_scenario(customer["name"], request, tuple(facts)), write, told)
+
+
+def tells(message: str, value: int | str) -> bool:
+    """
+    Whether a message tells an amount or a date.
+
+    Args:
+        message (`str`):
+            What the agent said.
+        value (`int` or `str`):
+            Amount in cents, or date such as `"2026-06-03"`.
+
+    Returns:
+        `bool`: `True` if it names the value, however it is spelled, and at most `MAX_NAMED` values of its type.
+    """
+    dates, amounts = _named(message)
+    named = amounts if isinstance(value, int) else dates
+    return value in named and len(named) <= MAX_NAMED
+
+
+_DATE = re.compile(
+    rf"""
+    \b(?: (?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)
+    | (?: (?P<day_before>\d{{1,2}})(?:st|nd|rd|th)?\ (?:of\ )?(?P<name>{"|".join(MONTHS)})[a-z]*
+      | (?P<name_before>{"|".join(MONTHS)})[a-z]*\.?\ (?P<day_after>\d{{1,2}})(?:st|nd|rd|th)?
+      ) (?:,?\ (?P<year_after>\d{{4}}))?
+    )\b
+    """,
+    re.VERBOSE,
+)
+_AMOUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?(?!\w|[.,]\d)")
+
+
+def _named(message: str) -> tuple[set[str], set[int]]:
+    """The dates and the amounts in a message."""
+    message = " ".join(message.lower().split())
+    dates = set()
+    for match in _DATE.finditer(message):
+        name = match["name"] or match["name_before"]
+        month = MONTHS.index(name) + 1 if name else int(match["month"])
+        day = int(match["day"] or match["day_before"] or match["day_after"])
+        dates.add(f"{match['year'] or match['year_after'] or TODAY.year}-{month:02}-{day:02}")
+    amounts = {
+        100 * int(whole.replace(",", "")) + int(cents.ljust(2, "0") or 0)
+        for whole, cents in _AMOUNT.findall(_DATE.sub(" ", message))
+    }
+    return dates, amounts
+
+
+def _variant(shop: Shop, variant_id: str) -> sqlite3.Row:
+    query = "SELECT variants.*, name FROM variants JOIN products USING (product_id) WHERE variant_id = ?"
+    return shop.db.execute(query, (variant_id,)).fetchone()
+
+
+def _customer_fact(customer: sqlite3.Row, knows_email: bool) -> Fact:
+    keywords = ("email", "e-mail", "mail", "name", "zip", "who", "account")
+    if knows_email:
+        return Fact("customer", customer["email"], keywords, "My email address is {value}.")
+    value = "{name}, zip code {zip_code}".format(**customer)
+    return Fact("customer", value, keywords, "I do not know which email address I gave. I am {value}.")
+
+
+def _order_fact(order_id: str, product: str, knows_number: bool) -> Fact:
+    keywords = ("order", "orders", "number", "purchase")
+    if knows_number:
+        return Fact("order", order_id, keywords, "It is order {value}.")
+    return Fact("order", product, keywords, "I do not have the number, it is the order with the {value}.")
+
+
+def _product_fact(product: str) -> Fact:
+    return Fact("item", product, ("item", "items", "product", "products", "article"), "It is the {value}.")
+
+
+def _option_fact(topic: str, option: str) -> Fact:
+    if topic == "fallback":
+        keywords = ("instead", "out of stock", "sold out", "unavailable", "not available", "not in stock")
+        return Fact(topic, option, keywords, "Then I take {value}.")
+    keywords = ("option", "options", "color", "colour", "size", "variant", "version")
+    return Fact(topic, option, keywords, "In {value}.")
+
+
+def _reason_fact(reason: str, rng: random.Random) -> Fact:
+    keywords = ("why", "reason", "wrong with", "faulty", "defective", "broken", "condition", "problem")
+    other = {"mistake": "unneeded", "unneeded": "mistake", "faulty": "unwanted", "unwanted": "faulty"}[reason]
+    return Fact("reason", rng.choice(REASONS[reason]), keywords, "Because {value}.", alternatives=REASONS[other])
+
+
+def _address_fact(address: str, rng: random.Random) -> Fact:
+    # Not "address": who asks for the email address does not ask for this
+    kinds = ("new", "the", "which", "what", "full", "correct", "right", "shipping", "delivery")
+    keywords = (*(f"{kind} address" for kind in kinds), "street", "city", "where", "send it to", "ship it to")
+    other = _draw_address(rng)
+    return Fact("address", address, keywords, "Send it to {value}.", alternatives=(other,))
+
+
+def _question_fact(detail: str) -> Fact:
+    return Fact("question", QUESTIONS[detail], ("question", "know", "help", "ask"), "I want to know {value}.")
+
+
+def _scenario(name: str, request: str, facts: tuple[Fact, ...]) -> Scenario:
+    """The scenario, with a profile for language models that says the same as the facts."""
+    who = f"You are {name}, a customer" if name else "You are a customer"
+    told = "\n".join(f"- {fact.topic}: {fact.sentence.format(value=fact.value)}" for fact in facts)
+    profile = (
+        f"{who} of a shop. You wrote to its help desk: {request!r} "
+        f"This is what you know, and say when you are asked for it:\n{told}"
+    )
+    return Scenario(request, facts, profile, RULES)
+
+
+def _draw_address(rng: random.Random) -> str:
+    return f"{rng.randrange(1, 200)} {rng.choice(STREETS)}, {rng.choice(CITIES)}, {rng.randrange(10000, 100000)}"
+
+
+@functools.cache
+def _candidates(kind: str, split: str) -> list[dict]:
+    shop = Shop()
+    rows = [dict(row) for row in shop.db.execute(CANDIDATES[kind]) if _split_of(row["owner"]) == split]
+    # Another version of SQLite may find them in another order
+    return sorted(rows, key=str)
+
+
+def _split_of(owner: str) -> str:
+    return {0: "test", 1: "validation"}.get(zlib.crc32(owner.encode()) % 10, "train")
+
+
+def _draw_goal(kind: str, split: str, rng: random.Random) -> Goal:
+    found = rng.choice(_candidates(kind, split))
+    wish = {"substitute": "exchange"}.get(kind, kind)
+    if kind == "refuse":
+        wish = rng.choice(("cancel", "address")) if found["status"] == "shipped" else "return"
+    details = {"cancel": ("mistake", "unneeded"), "return": ("faulty", "unwanted"), "question": ("paid",)}
+    if wish == "question":
+        # What has happened to the order decides what can be asked about it
+        events = {"shipped": ("shipped",), "delivered": ("shipped", "delivered")}
+        details["question"] += events.get(found["status"], ())
+    return Goal(
+        wish=wish,
+        order_id=found.get("order_id"),
+        item_id=found.get("item_id") if wish in ("return", "exchange") else None,
+        variant_id=found.get("variant_id"),
+        fallback_id=found.get("fallback_id"),
+        detail=rng.choice(details[wish]) if wish in details else None,
+        address=_draw_address(rng) if wish == "address" else None,
+        knows_email=rng.random() < 0.7,
+        knows_number=rng.random() < 0.5,
+    )
+
+
+def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+    """
+    Draw tickets for [`HelpdeskEnv`], each with the hidden goal of its user.
+
+    A customer belongs to one split for good, with all orders, by a hash of the customer's number; so does the option
+    of a product that a price is asked for. No seed lets a held-out goal into training.
+
+    Args:
+        split (`str`):
+            `"train"` (eight tenths of the customers), `"validation"` or `"test"`.
+        num_rows (`int`):
+            Number of tickets to draw, with replacement. All kinds of tickets are equally likely.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the draw.
+
+    Returns:
+        [`~datasets.Dataset`]:
+            Dataset with the columns `prompt` (conversational, with the shop's policy as system message), `kind`,
+            `goal` and `seed`.
+
+    Raises:
+        `ValueError`: If there is no such split.
+
+    Example:
+
+    ```python
+    >>> from trl_infopo.environments.helpdesk import helpdesk_dataset
+
+    >>> helpdesk_dataset("train", 2)["kind"][:]
+    ['question', 'exchange']
+    ```
+    """
+    from datasets import Dataset
+
+    if split not in SPLITS:
+        raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
+    rng = random.Random(f"{split} {seed}")
+    shop = Shop()
+    rows = []
+    for _ in range(num_rows):
+        kind = rng.choice(KINDS)
+        goal = _draw_goal(kind, split, rng)
+        user_seed = rng.randrange(2**31)
+        request = build_task(goal, user_seed, shop).scenario.request
+        prompt = [{"role": "system", "content": POLICY}, {"role": "user", "content": request}]
+        rows.append({"prompt": prompt, "kind": kind, "goal": asdict(goal), "seed": user_seed})
+    return Dataset.from_list(rows)
