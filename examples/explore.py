@@ -1,0 +1,96 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+# /// script
+# dependencies = ["trl-infopo[games,peft]"]
+# ///
+"""
+Train an agent to explore: nobody answers but the world.
+
+Three games: a frozen lake whose holes show only from the tile next to them, Sokoban, both behind a tool `move`, and
+Mastermind in plain text, where the game's answers come back as the user's messages.
+
+```bash
+python examples/explore.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir explore-agent
+```
+
+All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, and
+`--config my.yaml` reads them from a file.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from trl import ModelConfig, TrlParser, get_peft_config
+
+from trl_infopo import InfoPOConfig, InfoPOTrainer
+from trl_infopo.environments import (
+    FrozenLakeEnv,
+    SokobanEnv,
+    TextArenaEnv,
+    frozen_lake_dataset,
+    sokoban_dataset,
+    text_game_dataset,
+)
+
+
+GAMES = {
+    "frozen_lake": (FrozenLakeEnv, frozen_lake_dataset),
+    "sokoban": (SokobanEnv, sokoban_dataset),
+    "mastermind": (partial(TextArenaEnv, "Mastermind-v0"), partial(text_game_dataset, game_id="Mastermind-v0")),
+}
+
+
+@dataclass
+class ScriptArguments:
+    """Arguments of the example, besides those of the trainer and the model."""
+
+    game: str = field(default="frozen_lake", metadata={"help": "Game to play.", "choices": list(GAMES)})
+    num_tasks: int = field(default=1000, metadata={"help": "Number of training levels."})
+    num_eval_tasks: int = field(default=64, metadata={"help": "Number of levels of the validation split."})
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = TrlParser((ScriptArguments, InfoPOConfig, ModelConfig))
+    parser.set_defaults(
+        output_dir="explore-agent",
+        info_gain_coef=0.5,
+        gate_temperature=0.5,
+        max_turns=30,
+        num_generations=8,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=4,
+        max_completion_length=2048,
+        chat_template_kwargs={"enable_thinking": False},
+        log_completions=True,
+        logging_steps=1,
+    )
+    args, training_args, model_args = parser.parse_args_and_config(argv)
+
+    environment_factory, make_dataset = GAMES[args.game]
+
+    trainer = InfoPOTrainer(
+        model=model_args.model_name_or_path,
+        args=training_args,
+        train_dataset=make_dataset("train", args.num_tasks, seed=training_args.seed),
+        eval_dataset=make_dataset("validation", args.num_eval_tasks, seed=training_args.seed),
+        environment_factory=environment_factory,
+        peft_config=get_peft_config(model_args),
+    )
+    trainer.train()
+    trainer.save_model()
+
+
+if __name__ == "__main__":
+    main()

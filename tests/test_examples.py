@@ -1,0 +1,84 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The examples train a tiny policy that was warm-started to speak their family's format, 20 steps each."""
+
+import json
+import math
+import runpy
+from functools import partial
+from pathlib import Path
+
+import pytest
+from warm_start import warm_start
+
+from trl_infopo import environments as envs
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+# Oracle, environment, dataset function, and what the example gets besides the defaults for all
+FAMILIES = {
+    "clarify": ("clarify_oracle", "ClarifyEnv", "clarify_dataset", []),
+    "cocode": ("cocode_oracle", "CocodeEnv", "cocode_dataset", []),
+    "helpdesk": ("helpdesk_oracle", "HelpdeskEnv", "helpdesk_dataset", []),
+    "explore": ("frozen_lake_oracle", "FrozenLakeEnv", "frozen_lake_dataset", ["--game", "frozen_lake"]),
+    "mastermind": ("mastermind_oracle", "TextArenaEnv", "text_game_dataset", ["--game", "mastermind"]),
+}
+OPTIONS = {
+    "max_steps": 20,
+    "num_tasks": 64,
+    "num_eval_tasks": 8,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "num_generations": 4,
+    "max_completion_length": 320,
+    "generation_kwargs": '{"max_new_tokens": 64}',
+    "max_turns": 6,
+    "learning_rate": 1e-4,
+    "use_cpu": True,
+    "bf16": False,
+    "dtype": "float32",
+    "log_completions": False,
+    "report_to": "none",
+    "disable_tqdm": True,
+    "save_steps": 20,
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_example_trains_a_warm_started_policy(tmp_path, family):
+    if family in ("explore", "mastermind"):
+        pytest.importorskip("textarena")
+    oracle, environment, make_dataset, arguments = FAMILIES[family]
+    factory = getattr(envs, environment)
+    if family == "mastermind":
+        factory = partial(factory, "Mastermind-v0")
+    tasks = getattr(envs, make_dataset)("train", 200, seed=1)
+    warm_start(tmp_path / "policy", getattr(envs, oracle), factory, tasks)
+
+    script = runpy.run_path(str(EXAMPLES / f"{'explore' if family == 'mastermind' else family}.py"))
+    options = {**OPTIONS, "model_name_or_path": tmp_path / "policy", "output_dir": tmp_path / "agent"}
+    script["main"]([*arguments, *(text for name, value in options.items() for text in (f"--{name}", str(value)))])
+
+    state = json.loads((tmp_path / "agent" / "checkpoint-20" / "trainer_state.json").read_text())
+    logs = [log for log in state["log_history"] if "reward" in log]
+    assert len(logs) == 20
+    assert sum(log["infopo/turns/mean"] for log in logs) / 20 >= 2
+    for log in logs:
+        for name, value in log.items():
+            assert value is None or math.isfinite(value), name
+    # A rollout of two turns or more has a gain
+    assert sum(1 - log["infopo/questions/silent_frac"] for log in logs) / 20 >= 0.5
+    assert (tmp_path / "agent" / "model.safetensors").exists()

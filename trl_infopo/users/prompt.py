@@ -1,0 +1,114 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What language models are told who play a user, and how their answers are read."""
+
+import re
+
+from .base import Scenario
+
+
+END_MARKER = "[END]"
+
+PERSONA_PROMPT = """\
+You play a person who talks to an assistant. Stay in this role: you are not the assistant, you do not help, and you \
+do not mention that you play.
+
+Who you are and what you want:
+{profile}
+
+What you know:
+{facts}
+
+You began the conversation by saying: {request}
+
+Rules:
+- Write only what the person says next, in plain words.
+- Tell what you know when the assistant asks for it, and nothing that it has not asked for.
+- Make nothing up. If you are asked what you do not know, say that you do not mind.
+- As long as the assistant still needs your answers, go on answering. Once it says that it is done, write \
+{end_marker} and nothing else.
+{rules}"""
+
+# Many chat templates want the first message to be one to the model, and a conversation begins with what the user said
+OPENING = "Hello! How can I help you?"
+
+
+def build_system_prompt(persona_prompt: str, scenario: Scenario) -> str:
+    """
+    Tell a language model which user it plays.
+
+    Args:
+        persona_prompt (`str`):
+            Format string with any of the fields `profile`, `facts`, `request`, `rules` and `end_marker`.
+        scenario ([`Scenario`]):
+            What the user knows.
+
+    Returns:
+        `str`: The system prompt.
+
+    Raises:
+        `ValueError`: If `persona_prompt` has other fields or a stray brace.
+    """
+    facts = [f"- {fact.topic}: {fact.sentence.format(value=fact.value)}" for fact in scenario.facts]
+    try:
+        return persona_prompt.format(
+            profile=scenario.profile or "(not said)",
+            facts="\n".join(facts) or "(only what is said above)",
+            request=scenario.request,
+            rules=scenario.rules,
+            end_marker=END_MARKER,
+        ).strip()
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"`persona_prompt` cannot be filled in ({error!r}). Its fields are {{profile}}, {{facts}}, {{request}}, "
+            "{rules} and {end_marker}; write a brace that is meant as such twice."
+        ) from error
+
+
+def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
+    """
+    Show a conversation to the language model that plays its user: the agent is whom it answers.
+
+    Args:
+        system_prompt (`str`):
+            What [`build_system_prompt`] returned.
+        messages (`list[dict]`):
+            Messages with the roles `user` and `assistant`.
+
+    Returns:
+        `list[dict]`: The system prompt, and the messages with their roles swapped.
+    """
+    swapped = {"assistant": "user", "user": "assistant"}
+    conversation = [{"role": swapped[message["role"]], "content": message["content"]} for message in messages]
+    if conversation[0]["role"] == "assistant":
+        conversation.insert(0, {"role": "user", "content": OPENING})
+    return [{"role": "system", "content": system_prompt}, *conversation]
+
+
+def read_reply(text: str) -> str | None:
+    """
+    Read what a language model answered in the role of the user.
+
+    Args:
+        text (`str`):
+            The answer, with or without `<think>` blocks.
+
+    Returns:
+        `str` or `None`: What the user says, empty if it is nothing, or `None` where the end marker ends the talk.
+    """
+    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    # Half a block: some templates open it in the prompt, and a length limit may leave it open
+    text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
+    return None if END_MARKER in text else text
