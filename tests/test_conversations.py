@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 import torch
 from datasets import Dataset
+from misbehaving_server import MisbehavingServer, fails, says
 from tiny_agents import CALLS, WORDS, AskEnvironment, make_model, make_tokenizer
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
@@ -29,7 +30,7 @@ from trl import GRPOTrainer
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.rollout import StopReason
-from trl_infopo.users import Usage, UserSimulatorError
+from trl_infopo.users import ChatUser, Fact, Scenario, Usage, UserSimulatorError
 
 
 # Qwen's pre-tokenization and special tokens, which its vocabulary file does not tell
@@ -512,35 +513,52 @@ def test_user_concurrency_is_at_least_one(tmp_path):
         InfoPOConfig(str(tmp_path), user_concurrency=0, use_cpu=True, bf16=False)
 
 
-class DyingEnvironment(TalkEnvironment):
-    """Its user dies for good in the third batch."""
+class ChatEnvironment(TalkEnvironment):
+    """Its user is a language model behind an endpoint."""
 
-    resets = 0
-    alive = False
+    base_url = ""
 
     def reset(self, **row):
-        super().reset(**row)
-        type(self).resets += 1
-        if type(self).resets > 16 and not type(self).alive:
-            self.user.reply = self._die
+        scenario = Scenario("book please", facts=(Fact("city", row["city"], keywords=("city",)),))
+        self.user = ChatUser(
+            scenario, model="m", base_url=self.base_url, api_key=SECRET, max_retries=2, backoff=0.01, timeout=10
+        )
 
-    async def _die(self, messages):
-        raise UserSimulatorError("no line after 3 attempts")
+    def get_reward(self):
+        return self.user.usage.tokens / 100
 
 
-def test_a_run_whose_user_dies_stops_and_resumes(tmp_path):
+SECRET = "sk-very-secret"
+
+
+def test_a_run_whose_user_dies_stops_and_resumes(tmp_path, monkeypatch):
+    pytest.importorskip("openai")
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 4}
-    trainer = make_trainer(tmp_path, DyingEnvironment, options=options)
-    with pytest.raises(
-        UserSimulatorError, match="The user of rollout 0 of process 0 at step 2 failed: no line after 3"
-    ):
-        trainer.train()
-    assert (tmp_path / "checkpoint-2").is_dir()
-    DyingEnvironment.alive = True
-    resumed = make_trainer(tmp_path, DyingEnvironment, options=options)
-    resumed.train(resume_from_checkpoint=True)
+    trainer = make_trainer(tmp_path, ChatEnvironment, options=options)
+    with MisbehavingServer(*[says("to rome please")] * 60, fails(500)) as server:
+        monkeypatch.setattr(ChatEnvironment, "base_url", server.url)
+        with pytest.raises(
+            UserSimulatorError, match=r"The user of rollout \d of process 0 at step [1-3] failed: .*3 att"
+        ):
+            trainer.train()
+        attempts = len(server.requests)
+    died_at = trainer.state.global_step
+    assert (tmp_path / f"checkpoint-{died_at}").is_dir()
+    assert not (tmp_path / f"checkpoint-{died_at + 1}").exists()
+    assert attempts <= 60 + 3 * 8
+
+    with MisbehavingServer(says("to rome please")) as server:
+        monkeypatch.setattr(ChatEnvironment, "base_url", server.url)
+        resumed = make_trainer(tmp_path, ChatEnvironment, options=options)
+        resumed.train(resume_from_checkpoint=True)
+        assert server.requests
     assert resumed.state.global_step == 4
     assert len(stops(resumed)) == 4
+    for log in resumed.state.log_history[died_at:]:
+        if log.get("infopo/user/calls"):
+            assert log["infopo/user/tokens"] == pytest.approx(42 * log["infopo/user/calls"])
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
 
 
 def test_grpo_knows_no_user(tmp_path):
