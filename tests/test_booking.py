@@ -134,3 +134,8 @@ def test_the_tokenizer_reads_every_persona():
                     assert value is None or tokenizer.convert_tokens_to_ids(value) in ids
                 if persona in ("plain", "terse"):
                     assert tokenizer.unk_token_id not in ids
+
+
+def test_there_are_two_splits():
+    with pytest.raises(ValueError, match="`split` is 'validation', choose 'train' or 'test'"):
+        booking_dataset("validation", 1)

@@ -53,7 +53,8 @@ from trl_infopo.users import (
     Scenario,
     UserSimulatorError,
 )
-from trl_infopo.users.chat import MAX_RESPONSE_BYTES, _endpoints
+from trl_infopo.users.chat import MAX_RESPONSE_BYTES
+from trl_infopo.users.endpoint import _endpoints
 
 
 pytest.importorskip("openai", reason="the package `openai` is not installed")

@@ -26,12 +26,13 @@ check_trl_version()
 __version__ = version("trl-infopo")
 
 if TYPE_CHECKING:
+    from .evaluation import evaluate
     from .infopo_config import InfoPOConfig
     from .infopo_trainer import InfoPOTrainer
 
-_LAZY = {"InfoPOConfig": ".infopo_config", "InfoPOTrainer": ".infopo_trainer"}
+_LAZY = {"InfoPOConfig": ".infopo_config", "InfoPOTrainer": ".infopo_trainer", "evaluate": ".evaluation"}
 
-__all__ = ["InfoPOConfig", "InfoPOTrainer"]
+__all__ = ["InfoPOConfig", "InfoPOTrainer", "evaluate"]
 
 
 def __getattr__(name: str):

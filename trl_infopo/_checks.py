@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .infopo_config import InfoPOConfig
+from .rollout import converses
 
 
 class CheckedFactory:
@@ -59,12 +60,6 @@ class CheckedFactory:
                 "without feedback. Set it to a text that says nothing, such as 'No information found.'."
             )
         return environment
-
-
-def converses(environment: Any) -> bool:
-    """Whether an environment has or declares a `user`, or a `done`."""
-    declared = {name for cls in type(environment).__mro__ for name in inspect.get_annotations(cls)}
-    return any(hasattr(environment, name) or name in declared for name in ("user", "done"))
 
 
 def check_options(

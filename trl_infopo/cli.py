@@ -22,6 +22,7 @@ from . import __version__
 # Name of a module in `trl_infopo.scripts`, whose `main(argv)` parses the rest, and what `--help` says about it
 COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
+    "eval": "evaluate policies with users they were trained with and users they were not",
 }
 
 

@@ -26,13 +26,13 @@ from trl import GRPOTrainer
 from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import get_config_model_id, shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
-from ._checks import CheckedFactory, check_options, converses
+from ._checks import CheckedFactory, check_options
 from ._compat import NoTools, parse_action, without_tools
 from .fusion import FusedAdvantages, fuse_advantages
 from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics, user_metrics
-from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
+from .rollout import Episode, StopReason, TokenPolicy, converse, converses, infer_stop_reason
 from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, render_feedback, segment_turns
 from .users import UserSimulatorError
 

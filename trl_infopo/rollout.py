@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from inspect import isawaitable
+from inspect import get_annotations, isawaitable
 from typing import Any
 
 from .users import UserSimulatorError
@@ -95,6 +95,12 @@ class Episode:
         self.completion += [*self.feedback, message]
         self.feedback = []
         self.num_actions += 1
+
+
+def converses(environment: Any) -> bool:
+    """Whether an environment needs [`converse`]: it has or declares a `user`, or a `done`."""
+    declared = {name for cls in type(environment).__mro__ for name in get_annotations(cls)}
+    return any(hasattr(environment, name) or name in declared for name in ("user", "done"))
 
 
 def converse(

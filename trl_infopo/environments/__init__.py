@@ -12,7 +12,127 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-from .booking import BookingEnv, booking_dataset
+"""The built-in environments. Each is imported when it is first asked for, and so are the packages that it needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 
-__all__ = ["BookingEnv", "booking_dataset"]
+if TYPE_CHECKING:
+    from .booking import BookingEnv, booking_dataset
+    from .clarify import ClarifyEnv, clarify_dataset, clarify_oracle
+    from .cocode import CocodeEnv, cocode_dataset, cocode_oracle
+    from .explore import (
+        FrozenLakeEnv,
+        GymnasiumEnv,
+        SokobanEnv,
+        TextArenaEnv,
+        frozen_lake_dataset,
+        frozen_lake_oracle,
+        mastermind_oracle,
+        sokoban_dataset,
+        sokoban_oracle,
+        text_game_dataset,
+    )
+    from .helpdesk import HelpdeskEnv, helpdesk_dataset, helpdesk_oracle
+
+_LAZY = {
+    "BookingEnv": ".booking",
+    "booking_dataset": ".booking",
+    "ClarifyEnv": ".clarify",
+    "clarify_dataset": ".clarify",
+    "clarify_oracle": ".clarify",
+    "CocodeEnv": ".cocode",
+    "cocode_dataset": ".cocode",
+    "cocode_oracle": ".cocode",
+    "FrozenLakeEnv": ".explore",
+    "GymnasiumEnv": ".explore",
+    "SokobanEnv": ".explore",
+    "TextArenaEnv": ".explore",
+    "frozen_lake_dataset": ".explore",
+    "frozen_lake_oracle": ".explore",
+    "mastermind_oracle": ".explore",
+    "sokoban_dataset": ".explore",
+    "sokoban_oracle": ".explore",
+    "text_game_dataset": ".explore",
+    "HelpdeskEnv": ".helpdesk",
+    "helpdesk_dataset": ".helpdesk",
+    "helpdesk_oracle": ".helpdesk",
+}
+
+__all__ = [
+    "ENVIRONMENTS",
+    "BookingEnv",
+    "ClarifyEnv",
+    "CocodeEnv",
+    "EnvironmentFamily",
+    "FrozenLakeEnv",
+    "GymnasiumEnv",
+    "HelpdeskEnv",
+    "SokobanEnv",
+    "TextArenaEnv",
+    "booking_dataset",
+    "clarify_dataset",
+    "clarify_oracle",
+    "cocode_dataset",
+    "cocode_oracle",
+    "frozen_lake_dataset",
+    "frozen_lake_oracle",
+    "helpdesk_dataset",
+    "helpdesk_oracle",
+    "mastermind_oracle",
+    "sokoban_dataset",
+    "sokoban_oracle",
+    "text_game_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+@dataclass(frozen=True)
+class EnvironmentFamily:
+    """
+    An environment and its data, as command lines name them.
+
+    Attributes:
+        module (`str`):
+            Module of the environment, relative to this package.
+        environment (`str`):
+            Name of the environment there.
+        dataset (`str`):
+            Name of its dataset function there.
+        user_argument (`str`, *optional*):
+            How its constructor takes a user: as `"make_user"` a `UserFactory`, as `"persona"` the name of a persona.
+            `None` where there is no user to choose.
+    """
+
+    module: str
+    environment: str
+    dataset: str
+    user_argument: str | None = None
+
+    @property
+    def make_environment(self) -> Callable[..., Any]:
+        return getattr(import_module(self.module, __name__), self.environment)
+
+    @property
+    def make_dataset(self) -> Callable[..., Any]:
+        """Dataset function with the arguments `split`, `num_rows` and `seed`."""
+        return getattr(import_module(self.module, __name__), self.dataset)
+
+
+ENVIRONMENTS = {
+    "booking": EnvironmentFamily(".booking", "BookingEnv", "booking_dataset", "persona"),
+    "clarify": EnvironmentFamily(".clarify", "ClarifyEnv", "clarify_dataset", "make_user"),
+    "cocode": EnvironmentFamily(".cocode", "CocodeEnv", "cocode_dataset", "make_user"),
+    "helpdesk": EnvironmentFamily(".helpdesk", "HelpdeskEnv", "helpdesk_dataset", "make_user"),
+    "frozen_lake": EnvironmentFamily(".explore", "FrozenLakeEnv", "frozen_lake_dataset"),
+    "sokoban": EnvironmentFamily(".explore", "SokobanEnv", "sokoban_dataset"),
+    "text_game": EnvironmentFamily(".explore", "TextArenaEnv", "text_game_dataset"),
+}

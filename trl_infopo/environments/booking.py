@@ -178,9 +178,14 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
     Returns:
         [`~datasets.Dataset`]:
             Dataset with the columns `prompt` (conversational), `kind` and `goal`.
+
+    Raises:
+        `ValueError`: If there is no such split.
     """
     from datasets import Dataset
 
+    if split not in ("train", "test"):
+        raise ValueError(f"`split` is {split!r}, choose 'train' or 'test': the booking game has no other.")
     rng = random.Random(seed)
     rows = []
     while len(rows) < num_rows:

@@ -14,19 +14,17 @@
 
 import asyncio
 import json
-import os
 import random
 import re
 import sys
 import time
 import warnings
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from .base import Scenario, Usage, UserSimulatorError
+from .endpoint import find_base_url, find_key, shared_endpoint
 from .prompt import PERSONA_PROMPT, build_system_prompt, read_reply, swap_roles
 
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 MAX_RESPONSE_BYTES = 2**20  # of a whole response, the model's thoughts included; no more of it is read
 MAX_WAIT = 60.0  # seconds before a retry, whatever the server asks for
 RETRIED_STATUSES = (408, 409, 425, 429)  # and all from 500 on
@@ -141,10 +138,10 @@ class ChatUser:
                 raise ValueError(f"`{name}` is {value}, set it to at least {least}.")
         if timeout <= 0:
             raise ValueError(f"`timeout` is {timeout}, set it to the seconds that an attempt may take.")
-        _find_key(api_key)
+        find_key(api_key)
         self.scenario = scenario
         self.model = model
-        self.base_url = _check_url(base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
+        self.base_url = find_base_url(base_url)
         self.timeout = timeout
         self.max_retries = max_retries
         self.backoff = backoff
@@ -189,7 +186,7 @@ class ChatUser:
         )
 
     async def _attempt(self, request: dict) -> str | None:
-        endpoint = _shared_endpoint(self.base_url, _find_key(self._api_key), self.max_concurrency)
+        endpoint = shared_endpoint(self.base_url, find_key(self._api_key), self.max_concurrency)
         async with endpoint.slots:
             content, finish_reason, tokens = _parse(await self._send(endpoint.client, request))
         self.usage.tokens += tokens
@@ -237,7 +234,7 @@ class ChatUser:
 
     def _without_key(self, text: str) -> str:
         """Servers echo keys in error texts. What is shorter than six characters is no secret but a common word."""
-        key = _find_key(self._api_key)
+        key = find_key(self._api_key)
         # Before the text is cut, which could leave half a key
         text = text.replace(key, "[API key]") if len(key) >= 6 else text
         return text if len(text) <= 600 else f"{text[:600]}..."
@@ -248,60 +245,6 @@ class _AttemptError(Exception):
         super().__init__(cause)
         self.is_final = is_final
         self.retry_after = retry_after
-
-
-@dataclass
-class _Endpoint:
-    client: "AsyncOpenAI"
-    slots: asyncio.Semaphore
-
-
-# Environments make a new user for every episode, but connections belong to an event loop
-_endpoints: dict[asyncio.AbstractEventLoop, dict[tuple, _Endpoint]] = {}
-
-
-def _shared_endpoint(base_url: str, api_key: str, max_concurrency: int) -> _Endpoint:
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-    for loop in list(_endpoints):
-        if loop.is_closed():
-            _endpoints.pop(loop, None)
-    endpoints = _endpoints.setdefault(asyncio.get_running_loop(), {})
-    name = (base_url, api_key, max_concurrency)
-    if name not in endpoints:
-        # Retries and timeouts are ours, so that one policy holds for everything that can go wrong. The HTTP client is
-        # given because the one that openai makes closes itself in whichever event loop its object is collected.
-        client = AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key,
-            max_retries=0,
-            timeout=None,
-            http_client=DefaultAsyncHttpxClient(timeout=None),
-        )
-        endpoints[name] = _Endpoint(client, asyncio.Semaphore(max_concurrency))
-    return endpoints[name]
-
-
-def _find_key(api_key: str | None) -> str:
-    key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-    if not key:
-        raise ValueError(
-            "No API key: pass `api_key` or set the environment variable OPENAI_API_KEY. Local servers accept any text."
-        )
-    if not (key.isascii() and key.isprintable()):
-        # The HTTP library would quote it in its error
-        raise ValueError("The API key has a line break or a character that is not ASCII, which no header can carry.")
-    return key
-
-
-def _check_url(base_url: str) -> str:
-    url = urlsplit(base_url)
-    if url.username or url.password or url.query:
-        # HTTP libraries log addresses. This error must not name it either
-        raise ValueError("`base_url` has a user name, a password or a query. Addresses are logged: use `api_key`.")
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(f"`base_url` is {base_url!r}, write it like 'http://localhost:8000/v1'.")
-    return base_url
 
 
 def _transport_errors() -> list[type[Exception]]:

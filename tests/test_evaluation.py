@@ -1,0 +1,771 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from tiny_agents import AskEnvironment, make_model, make_tokenizer
+
+from trl_infopo import cli, environments
+from trl_infopo.environments import ENVIRONMENTS, BookingEnv, ClarifyEnv, booking_dataset, clarify_dataset
+from trl_infopo.environments.booking import KINDS
+from trl_infopo.environments.clarify import clarify_oracle
+from trl_infopo.evaluation import Evaluation, bootstrap_mean, evaluate, user_shift_table
+from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode, _ModelActor
+from trl_infopo.scripts import eval as eval_script
+from trl_infopo.scripts import quickstart
+from trl_infopo.users import ScriptedUser, UserSimulatorError
+
+
+quiet = partial(evaluate, show_progress=False)
+
+
+def call(tool, **arguments):
+    function = {"name": tool, "arguments": arguments}
+    return {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+
+
+def booking_expert(messages, tools):
+    """Asks for each slot of the kind once, books what it heard, says goodbye."""
+    request = next(message["content"] for message in messages if message["role"] == "user")
+    slots = next(slots for kind, slots in KINDS.items() if kind in request)
+    answers = [message["content"] for message in messages if message["role"] == "tool"]
+    if len(answers) < len(slots):
+        return call("ask", slot=slots[len(answers)])
+    if len(answers) == len(slots):
+        values = [re.sub("^i want ", "", answer) for answer in answers]
+        return call("book", **dict(zip(slots, values, strict=True)))
+    return {"role": "assistant", "content": "goodbye"}
+
+
+def booking_users(*personas):
+    return {persona: partial(BookingEnv, persona=persona) for persona in personas}
+
+
+def clarify_users(*personas):
+    return {name: partial(ClarifyEnv, make_user=partial(ScriptedUser, persona=name)) for name in personas}
+
+
+# Statistics
+
+
+@given(st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=4), min_size=1, max_size=12))
+@settings(max_examples=30)
+def test_interval_lies_within_the_data(values):
+    estimate = bootstrap_mean(values, num_resamples=50)
+    flat = np.concatenate(values)
+    assert estimate.mean == pytest.approx(flat.mean(), abs=1e-9)
+    assert flat.min() - 1e-9 <= estimate.low <= estimate.high <= flat.max() + 1e-9
+    assert estimate == bootstrap_mean(values, num_resamples=50)
+
+
+def test_interval_is_as_wide_as_the_normal_approximation():
+    rng = np.random.default_rng(0)
+    values = rng.random(400) < 0.3
+    estimate = bootstrap_mean(values[:, None])
+    half_width = 1.96 * values.std() / 20
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(half_width, rel=0.1)
+
+
+def test_interval_covers_the_truth_95_times_in_100():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for i in range(300):
+        # Runs of a task share its difficulty: taken for independent samples, they would cover far less
+        difficulty = rng.normal(size=(40, 1))
+        estimate = bootstrap_mean(difficulty + 0.1 * rng.normal(size=(40, 5)), num_resamples=200, seed=i)
+        covered += estimate.low <= 0 <= estimate.high
+    assert 0.9 <= covered / 300 <= 0.98
+
+
+def test_repeating_runs_adds_no_confidence():
+    values = np.random.default_rng(0).random((30, 1))
+    once, often = bootstrap_mean(values), bootstrap_mean(np.repeat(values, 8, axis=1))
+    assert (once.low, once.high) == pytest.approx((often.low, often.high))
+
+
+# Episodes
+
+
+def test_expert_books_right_with_those_who_answer_in_its_language():
+    dataset = booking_dataset("test", 30)
+    evaluation = quiet(booking_expert, booking_users("plain", "terse", "evasive"), dataset)
+    summary = evaluation.summary()
+    assert list(summary) == ["plain", "terse", "evasive"]
+    assert summary["plain"]["success"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert summary["terse"]["success"]["mean"] == 1.0
+    assert summary["evasive"]["success"]["mean"] == 0.0
+    assert summary["plain"]["num_turns"]["mean"] == 5
+    assert summary["plain"]["num_questions"]["mean"] == 4
+    assert summary["plain"]["stop_reasons"] == {"answered": 1.0}
+    assert summary["plain"]["num_tasks"] == summary["plain"]["num_episodes"] == 30
+
+
+def test_conversations_with_a_user():
+    dataset = clarify_dataset("test", 20)
+    evaluation = quiet(clarify_oracle, clarify_users("plain", "evasive"), dataset, num_runs=2, batch_size=7)
+    assert len(evaluation.records) == 80
+    for record in evaluation.records:
+        messages = record["messages"]
+        assert messages[:2] == dataset[record["task"]]["prompt"]
+        roles = [message["role"] for message in messages[2:]]
+        assert record["num_turns"] == roles.count("assistant")
+        assert record["num_questions"] == roles.count("user")
+        assert record["stop_reason"] == "environment_done"
+        assert messages[-1]["role"] == "tool"  # what the policy never saw
+        assert record["success"] == (record["reward"] == 1.0)
+    summary = evaluation.summary()
+    assert summary["plain"]["reward"]["mean"] >= 0.95
+    assert summary["evasive"]["num_turns"]["mean"] > summary["plain"]["num_turns"]["mean"]
+    assert (summary["plain"]["num_tasks"], summary["plain"]["num_episodes"]) == (20, 40)
+
+
+def test_last_action_is_not_run():
+    evaluation = quiet(booking_expert, booking_users("plain"), booking_dataset("test", 3), max_turns=4)
+    assert [(record["reward"], record["stop_reason"]) for record in evaluation.records] == [(0.0, "max_turns")] * 3
+    assert evaluation.records[0]["messages"][-1]["tool_calls"][0]["function"]["name"] == "book"
+
+
+class Greeter:
+    """Says something at the start and scores in a coroutine."""
+
+    def reset(self, name, **row):
+        return f" I am {name}."
+
+    async def get_reward(self):
+        return 0.5
+
+
+@pytest.mark.parametrize("own", [[], [{"role": "system", "content": "Be polite."}]])
+def test_prompt_of_environment_and_system_prompt(own):
+    dataset = [{"prompt": [*own, {"role": "user", "content": "Hello."}], "name": "Ann"}]
+    seen = []
+
+    def policy(messages, tools):
+        seen.append((messages, tools))
+        return {"role": "assistant", "content": "Hi."}
+
+    evaluation = quiet(policy, {"user": Greeter}, dataset, system_prompt="Ask first.", success_threshold=0.5)
+    system = "Be polite.\n\nAsk first." if own else "Ask first."
+    expected = [{"role": "system", "content": system}, {"role": "user", "content": "Hello. I am Ann."}]
+    assert seen == [(expected, [])]
+    assert evaluation.records[0]["success"]
+    assert dataset[0]["prompt"][-1]["content"] == "Hello."
+
+
+def test_environments_are_reused():
+    made = []
+
+    def make():
+        made.append(BookingEnv())
+        return made[-1]
+
+    quiet(booking_expert, {"plain": make}, booking_dataset("test", 10), batch_size=3)
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"users": {}}, "`users` is empty"),
+        ({"dataset": []}, "`dataset` has no rows"),
+        ({"num_runs": 0}, "`num_runs` is 0"),
+        ({"batch_size": 0}, "`batch_size` is 0"),
+        ({"temperature": -1.0}, "`temperature` is -1.0"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    arguments = {"users": booking_users("plain"), "dataset": booking_dataset("test", 1), **arguments}
+    with pytest.raises(ValueError, match=message):
+        quiet(booking_expert, **arguments)
+
+
+def test_no_policy():
+    with pytest.raises(TypeError, match="`policy` is a int"):
+        quiet(3, booking_users("plain"), booking_dataset("test", 1))
+
+
+# On disk
+
+
+def lines(output_dir):
+    return [json.loads(line) for line in (output_dir / "episodes.jsonl").read_text().splitlines()]
+
+
+def test_files(tmp_path):
+    users = booking_users("plain", "chatty")
+    evaluation = quiet(booking_expert, users, booking_dataset("test", 5), output_dir=tmp_path)
+    header, *records = lines(tmp_path)
+    assert header == {"settings": evaluation.settings}
+    assert records == evaluation.records
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary == {"settings": evaluation.settings, "users": evaluation.summary()}
+    assert Evaluation.load(tmp_path) == evaluation
+
+
+def test_other_settings_are_named(tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 5)
+    quiet(booking_expert, users, dataset, output_dir=tmp_path)
+    for arguments, message in [
+        ({"temperature": 0.5}, "`temperature` at 0.0, which is now 0.5"),
+        ({"max_turns": 3}, "`max_turns` at 16, which is now 3"),
+        ({"dataset": dataset.select(range(4))}, "`dataset`"),
+        ({"system_prompt": "Ask."}, "`system_prompt` at None"),
+        ({"policy": clarify_oracle}, "`policy` at 'booking_expert'"),
+    ]:
+        arguments = {"policy": booking_expert, "users": users, "dataset": dataset, **arguments}
+        with pytest.raises(ValueError, match=message):
+            quiet(output_dir=tmp_path, **arguments)
+    assert len(lines(tmp_path)) == 6
+
+
+def test_retrained_weights_are_no_resumption(tmp_path):
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer)
+    arguments = ({"user": AskEnvironment}, [{"prompt": [{"role": "user", "content": "book please"}]}])
+    options = {"output_dir": tmp_path, "max_completion_length": 32}
+    quiet((model, tokenizer), *arguments, **options)
+    quiet((model, tokenizer), *arguments, **options)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[0, 0] += 0.001
+    with pytest.raises(ValueError, match="`weights`"):
+        quiet((model, tokenizer), *arguments, **options)
+
+
+def test_users_and_runs_can_be_added(tmp_path):
+    played = []
+
+    def policy(messages, tools):
+        if len(messages) == 1:
+            played.append(messages)
+        return booking_expert(messages, tools)
+
+    dataset = booking_dataset("test", 5)
+    quiet(policy, booking_users("plain"), dataset, output_dir=tmp_path)
+    evaluation = quiet(policy, booking_users("plain", "terse"), dataset, num_runs=2, output_dir=tmp_path)
+    assert len(played) == 20
+    assert evaluation.records == quiet(policy, booking_users("plain", "terse"), dataset, num_runs=2).records
+    # What is on disk and was not asked for stays out of the statistics
+    assert len(quiet(policy, booking_users("terse"), dataset, output_dir=tmp_path).records) == 5
+
+
+def test_half_written_line_is_played_again(tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 5)
+    evaluation = quiet(booking_expert, users, dataset, output_dir=tmp_path)
+    path = tmp_path / "episodes.jsonl"
+    for cut in (5, len(path.read_bytes()) - 20):  # within the last episode, within the settings
+        path.write_bytes(path.read_bytes()[:-cut])
+        assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == evaluation
+        assert Evaluation.load(tmp_path) == evaluation
+
+
+class LeavingUser:
+    """Answers a number of times, over all episodes, then fails."""
+
+    patience = None
+
+    def __init__(self, scenario, seed):
+        self.user = ScriptedUser(scenario, seed)
+
+    def reply(self, messages):
+        if LeavingUser.patience == 0:
+            raise UserSimulatorError("no connection")
+        if LeavingUser.patience is not None:
+            LeavingUser.patience -= 1
+        return self.user.reply(messages)
+
+
+def test_failing_user_stops_and_what_was_done_stays(tmp_path, monkeypatch):
+    users, dataset = {"leaving": partial(ClarifyEnv, make_user=LeavingUser)}, clarify_dataset("test", 12)
+    uninterrupted = quiet(clarify_oracle, users, dataset)
+    monkeypatch.setattr(LeavingUser, "patience", 20)
+    with pytest.raises(
+        UserSimulatorError, match="The user of task .*, run 0 with the user 'leaving'.*no conn"
+    ) as error:
+        quiet(clarify_oracle, users, dataset, batch_size=4, output_dir=tmp_path)
+    assert str(tmp_path) in error.value.__notes__[0]
+    assert len(lines(tmp_path)) in (5, 9)
+    monkeypatch.setattr(LeavingUser, "patience", None)
+    assert quiet(clarify_oracle, users, dataset, batch_size=5, output_dir=tmp_path) == uninterrupted
+
+
+def test_killed_evaluation_goes_on(tmp_path):
+    script = """
+        import sys, time
+        from test_evaluation import booking_expert, booking_users, booking_dataset, evaluate
+
+        def policy(messages, tools):
+            time.sleep(float(sys.argv[2]))
+            return booking_expert(messages, tools)
+
+        policy.__qualname__ = "booking_expert"
+        evaluate(policy, booking_users("plain"), booking_dataset("test", 40), batch_size=2, output_dir=sys.argv[1])
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path, "0.02"]
+    process = subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL)
+    path = tmp_path / "episodes.jsonl"
+    while process.poll() is None and not (path.exists() and len(lines(tmp_path)) > 4):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 5 <= len(lines(tmp_path)) < 41
+    users, dataset = booking_users("plain"), booking_dataset("test", 40)
+    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == quiet(booking_expert, users, dataset)
+
+
+# Models
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    tokenizer = make_tokenizer()
+    return make_model(tokenizer), tokenizer
+
+
+def ask_dataset(n):
+    return [{"prompt": [{"role": "user", "content": f"book {'please ' * i}paris"}]} for i in range(n)]
+
+
+@pytest.mark.parametrize("environment", ["tools", "user and tools"])
+def test_neither_batch_nor_interruption_changes_what_is_sampled(tiny, tmp_path, environment):
+    if environment == "tools":
+        users, dataset = {"user": AskEnvironment}, ask_dataset(5)
+    else:
+        users, dataset = clarify_users("plain"), list(clarify_dataset("test", 5))
+    options = {"temperature": 1.0, "max_completion_length": 128, "max_turns": 4}
+    whole = quiet(tiny, users, dataset, num_runs=2, **options)
+    assert len({record["num_turns"] for record in whole.records}) > 1
+    assert len({json.dumps(record["messages"]) for record in whole.records}) == 10
+    quiet(tiny, users, dataset, batch_size=5, output_dir=tmp_path, **options)
+    path = tmp_path / "episodes.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    resumed = quiet(tiny, users, dataset, num_runs=2, batch_size=3, output_dir=tmp_path, **options)
+    assert resumed.records == whole.records
+
+
+def test_seed_changes_what_is_sampled(tiny):
+    options = {"temperature": 1.0, "max_completion_length": 64, "max_turns": 3}
+    records = [quiet(tiny, {"user": AskEnvironment}, ask_dataset(4), seed=seed, **options).records for seed in (0, 1)]
+    assert records[0] != records[1]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_sampler_draws_from_the_distribution(tiny, temperature):
+    actor = _ModelActor(*tiny, None, temperature, 8)
+    logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0, -1.0, -torch.inf])
+    episodes = [SeededEpisode([], seed=f"{i}") for i in range(4000)]
+    drawn = actor._make_sampler(episodes)(None, logits.expand(4000, -1)).argmax(dim=-1)
+    frequencies = drawn.bincount(minlength=6) / 4000
+    torch.testing.assert_close(frequencies, (logits / temperature).softmax(dim=0), atol=0.03, rtol=0)
+    assert frequencies[1] == frequencies[5] == 0
+
+
+def test_generation_config_of_the_model_does_not_interfere(tiny):
+    model, tokenizer = make_model(tiny[1]), tiny[1]
+    options = {"max_completion_length": 64, "max_turns": 3}
+    expected = quiet((model, tokenizer), {"user": AskEnvironment}, ask_dataset(3), **options).records
+    model.generation_config.update(do_sample=True, top_k=1, top_p=0.1, temperature=3.0, repetition_penalty=5.0)
+    records = quiet((model, tokenizer), {"user": AskEnvironment}, ask_dataset(3), **options).records
+    assert records == expected
+
+
+def test_cut_off_conversations(tiny):
+    records = quiet(tiny, {"user": AskEnvironment}, ask_dataset(6), max_completion_length=3).records
+    assert "max_tokens" in {record["stop_reason"] for record in records}
+    # No room for a single token
+    long_prompt = [{"prompt": [{"role": "user", "content": "book " * 3000}]}]
+    (record,) = quiet(tiny, {"user": AskEnvironment}, long_prompt).records
+    assert (record["stop_reason"], record["num_turns"], record["num_questions"]) == ("max_tokens", 0, 0)
+
+
+class Chatterbox:
+    """A user and no tools."""
+
+    class User:
+        def reply(self, messages):
+            return None if len(messages) > 5 else "please"
+
+    user: User
+
+    def reset(self, **row):
+        self.user = self.User()
+
+    def get_reward(self):
+        return 1.0
+
+
+def test_templates_without_tools_are_enough_to_talk(tiny):
+    model, tokenizer = tiny[0], make_tokenizer("gemma")
+    options = {"max_completion_length": 64}
+    evaluation = quiet((model, tokenizer), {"user": Chatterbox}, ask_dataset(2), **options)
+    assert {record["stop_reason"] for record in evaluation.records} <= {"user_ended", "max_tokens"}
+    with pytest.raises(ValueError, match="does not render tool calls"):
+        quiet((model, tokenizer), {"user": AskEnvironment}, ask_dataset(2), **options)
+
+
+def test_tokenizer_without_chat_template(tiny):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="no chat template"):
+        quiet((tiny[0], tokenizer), {"user": AskEnvironment}, ask_dataset(1))
+
+
+@pytest.fixture(scope="module")
+def quickstart_policy(tmp_path_factory):
+    """The quick start's warm start, shortened, on disk."""
+    from transformers import set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    set_seed(0)
+    path = tmp_path_factory.mktemp("policy")
+    tokenizer = quickstart.build_tokenizer()
+    policy = quickstart.build_policy(tokenizer)
+    SFTTrainer(
+        model=policy,
+        args=SFTConfig(
+            output_dir=path,
+            max_steps=100,
+            per_device_train_batch_size=32,
+            learning_rate=5e-3,
+            lr_scheduler_type="cosine",
+            assistant_only_loss=True,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=quickstart.demonstrate(32 * 100),
+        processing_class=tokenizer,
+    ).train()
+    policy.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_greedy_evaluation_is_what_the_quick_start_plays(quickstart_policy):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(quickstart_policy)
+    tokenizer = AutoTokenizer.from_pretrained(quickstart_policy)
+    dataset = booking_dataset("test", 40)
+    evaluation = quiet(str(quickstart_policy), booking_users("plain"), dataset)
+    num_calls = 0
+    for row, record in zip(dataset, evaluation.records, strict=True):
+        messages, reward = quickstart.play(model, tokenizer, row)
+        assert record["messages"][: len(messages)] == messages  # `play` stops at the booking
+        assert record["reward"] == reward
+        num_calls += sum(message["role"] == "tool" for message in messages)
+    assert num_calls > 80
+
+
+def test_batch_size_does_not_change_greedy_results(quickstart_policy):
+    users, dataset = booking_users("plain", "chatty"), booking_dataset("test", 12)
+    one, many = (quiet(str(quickstart_policy), users, dataset, batch_size=n).records for n in (1, 24))
+    assert one == many
+    assert len({json.dumps(record["messages"]) for record in one}) > 8
+
+
+# Endpoints
+
+
+KEY = "sk-a-secret-that-nobody-may-read"
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Plays `clarify_oracle` from what an OpenAI-compatible request holds, and from nothing else."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body leave together
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.requests.append(request)
+            server.keys.add(self.headers["Authorization"])
+            failure = server.failures.pop(0) if server.failures else None
+        if failure is not None:
+            return self.send(failure, {"error": {"message": f"no, {self.headers['Authorization']}"}})
+        return self.send(200, server.answer(request))
+
+    def send(self, status, body):
+        body = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def completion(message, finish_reason="stop"):
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+
+
+def play_oracle(request):
+    message = clarify_oracle(request["messages"], [])
+    for i, tool_call in enumerate(message.get("tool_calls", [])):
+        tool_call["id"] = f"server_{i}"
+        tool_call["function"]["arguments"] = json.dumps(tool_call["function"]["arguments"])
+    return completion(message)
+
+
+@pytest.fixture
+def server():
+    pytest.importorskip("openai")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    server.lock, server.requests, server.keys, server.failures = threading.Lock(), [], set(), []
+    server.answer = play_oracle
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_endpoint_plays_like_the_function_behind_it(server, tmp_path):
+    server.failures = [503]
+    policy = ChatPolicy("oracle", server.url, KEY)
+    users, dataset = clarify_users("plain", "terse"), clarify_dataset("test", 10)
+    evaluation = quiet(policy, users, dataset, temperature=0.7, output_dir=tmp_path)
+    assert evaluation.records == quiet(clarify_oracle, users, dataset).records
+    assert server.keys == {f"Bearer {KEY}"}
+    assert all(KEY not in path.read_text() for path in tmp_path.iterdir())
+    request = server.requests[0]
+    assert (request["model"], request["temperature"], request["max_tokens"]) == ("oracle", 0.7, 2048)
+    (tool,) = request["tools"]
+    assert tool["function"]["name"] == "propose"
+    assert tool["function"]["parameters"]["required"] == ["choices"]
+    # The same episode sends the same seeds
+    first = {(r["messages"][-1]["content"], r["seed"]) for r in server.requests if len(r["messages"]) == 2}
+    assert len({seed for _, seed in first}) == 10
+
+
+def test_batch_acts_concurrently(server):
+    together = threading.Barrier(8, timeout=20)
+
+    def answer(request):
+        if len(request["messages"]) == 2:
+            together.wait()
+        return play_oracle(request)
+
+    server.answer = answer
+    quiet(ChatPolicy("oracle", server.url, KEY), clarify_users("plain"), clarify_dataset("test", 8))
+
+
+def test_tool_results_are_tied_to_their_calls(server):
+    def answer(request):
+        num_results = sum(message["role"] == "tool" for message in request["messages"])
+        if num_results == 4:
+            return completion({"role": "assistant", "content": "goodbye"})
+        calls = [
+            {"id": "a", "type": "function", "function": {"name": "ask", "arguments": '{"slot": "city"}'}},
+            {"id": "b", "type": "function", "function": {"name": "ask", "arguments": '{"slot": '}},  # half a JSON
+        ]
+        return completion({"role": "assistant", "content": None, "tool_calls": calls})
+
+    server.answer = answer
+    (record,) = quiet(ChatPolicy("m", server.url, KEY), booking_users("plain"), booking_dataset("test", 1)).records
+    assert "error" in record["messages"][3]["content"]
+    _, first, *results, second, _, _ = server.requests[-1]["messages"]
+    call_ids = [tool_call["id"] for tool_call in first["tool_calls"]]
+    assert [result["tool_call_id"] for result in results] == call_ids
+    assert len({*call_ids, *(tool_call["id"] for tool_call in second["tool_calls"])}) == 4
+    assert [tool_call["function"]["arguments"] for tool_call in first["tool_calls"]] == [
+        '{"slot": "city"}',
+        '{"slot": ',
+    ]
+
+
+def test_cut_off_message_ends_the_episode(server):
+    server.answer = lambda request: completion({"role": "assistant", "content": "I would"}, "length")
+    policy = ChatPolicy("m", server.url, KEY)
+    (record,) = quiet(policy, clarify_users("plain"), clarify_dataset("test", 1)).records
+    assert (record["stop_reason"], record["num_turns"]) == ("max_tokens", 1)
+
+
+def test_options_of_the_request(server):
+    options = {"temperature": None, "max_tokens": None, "max_completion_tokens": 100}
+    policy = ChatPolicy("m", server.url, KEY, request_options=options)
+    quiet(policy, clarify_users("plain"), clarify_dataset("test", 1))
+    assert {"temperature", "max_tokens"}.isdisjoint(server.requests[0])
+    assert server.requests[0]["max_completion_tokens"] == 100
+
+
+@pytest.mark.parametrize("answer", [{"choices": []}, "what?"])
+def test_no_completion_is_an_error(server, answer):
+    server.answer = lambda request: answer
+    with pytest.raises(PolicyError, match="no chat completion"):
+        quiet(ChatPolicy("m", server.url, KEY), clarify_users("plain"), clarify_dataset("test", 1))
+
+
+def test_refused_key_is_not_told(server, tmp_path):
+    server.failures = [401] * 9
+    policy = ChatPolicy("m", server.url, KEY)
+    with pytest.raises(PolicyError, match="'m' at .* failed in task 0, run 0.*AuthenticationError") as error:
+        quiet(policy, clarify_users("plain"), clarify_dataset("test", 1), output_dir=tmp_path)
+    assert KEY not in "".join(map(str, [error.value, error.value.__cause__, error.value.__context__, policy]))
+    assert len(lines(tmp_path)) == 1
+
+
+# The user shift
+
+
+def test_matrix_marks_who_was_trained_with_whom():
+    dataset = booking_dataset("test", 20)
+    silent = lambda messages, tools: {"role": "assistant", "content": "no"}  # noqa: E731
+    evaluations = {
+        "plain": quiet(booking_expert, booking_users("plain", "evasive"), dataset),
+        "evasive": quiet(silent, booking_users("plain", "evasive"), dataset),
+        "other": quiet(silent, booking_users("terse"), dataset),
+    }
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(user_shift_table(evaluations))
+    text = capture.get()
+    assert re.search(r"policy +plain +evasive +terse", text)
+    assert re.search(r"plain +1\.00 ±0\.00\* +0\.00 ±0\.00 *\n", text)
+    assert re.search(r"evasive +0\.00 ±0\.00 +0\.00 ±0\.00\* *\n", text)
+    assert re.search(r"other +0\.00 ±0\.00 *\n", text)
+
+
+def test_command_prints_the_matrix_of_the_quick_start(quickstart_policy, tmp_path, capsys):
+    personas = ["plain", "terse", "chatty", "forgetful", "evasive"]
+    command = ["eval", "--policies", f"plain={quickstart_policy}", "--users", *personas, "--num_tasks", "3"]
+    command += ["--output_dir", str(tmp_path), "--baseline", "none", "ask"]
+    assert cli.main(command) == 0
+    output = capsys.readouterr().out
+    assert re.search(" +".join(["policy", *personas]), output)
+    assert re.search(r"\n *plain( +\d\.\d\d ±\d\.\d\d\*?){5} *\n", output)
+    assert re.search(r"\n *plain\+ask( +\d\.\d\d ±\d\.\d\d){5} *\n", output)
+    report = json.loads((tmp_path / "user_shift.json").read_text())
+    assert list(report["policies"]) == ["plain", "plain+ask"]
+    assert list(report["policies"]["plain"]) == personas
+    assert lines(tmp_path / "plain+ask")[0]["settings"]["system_prompt"] == eval_script.ASK_PROMPT
+    # Once more: nothing is played again, the report is the same
+    before = (tmp_path / "plain" / "episodes.jsonl").stat().st_mtime_ns
+    cli.main(command)
+    assert (tmp_path / "plain" / "episodes.jsonl").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "user_shift.json").read_text()) == report
+
+
+def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    config = tmp_path / "eval.yaml"
+    config.write_text(f"policies: [oracle]\nenvironment: clarify\nusers: [plain]\nbase_url: {server.url}\n")
+    cli.main(["eval", "--config", str(config), "--num_tasks", "4", "--output_dir", str(tmp_path / "out")])
+    assert re.search(r"oracle +\d\.\d\d ±", capsys.readouterr().out)
+    assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("*.json*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--users", "rude"], "'rude', choose among"),
+        (["--users", "chat:gpt"], "answers through a tool"),
+        (["--policies", "a", "b/a"], "two policies of the name 'a'"),
+        (["--policies", "a/b=c/d"], "a name without slashes"),
+        (["--environment", "chess"], "invalid choice: 'chess'"),
+        (["--baseline", "beg"], "invalid choice: 'beg'"),
+        (["--environment", "clarify", "--split", "exam"], "'exam'"),
+    ],
+)
+def test_wrong_options(options, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["eval", *([] if "--policies" in options else ["--policies", "a"]), *options])
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_names_of_policies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("out/lr=3")
+    assert eval_script.name_policies(["plain=a/b", "Qwen/Qwen3-0.6B", "out/lr=3", "x=out/lr=3"]) == {
+        "plain": "a/b",
+        "Qwen3-0.6B": "Qwen/Qwen3-0.6B",
+        "lr=3": "out/lr=3",
+        "x": "out/lr=3",
+    }
+
+
+def test_language_model_users(monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    factories = eval_script.make_factories(ENVIRONMENTS["clarify"], ["chat:qwen", "terse"], "http://localhost:1/v1")
+    (row,) = clarify_dataset("test", 1)
+    env = factories["chat:qwen"]()
+    env.reset(**row)
+    assert (env.user.model, env.user.base_url) == ("qwen", "http://localhost:1/v1")
+    env = factories["terse"]()
+    env.reset(**row)
+    assert env.user.persona == "terse"
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "--help"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "example: trl-infopo eval --policies plain=infopo-quickstart" in output
+    assert "evasive" in output
+
+
+# The environments' names
+
+
+def test_every_environment_can_be_made_and_has_tasks():
+    for name, family in ENVIRONMENTS.items():
+        if family.module == ".explore":
+            pytest.importorskip("gymnasium")
+            pytest.importorskip("textarena")
+        factories = eval_script.make_factories(family, ["plain"])
+        assert len(factories) == 1, name
+        for row in family.make_dataset("test", 2, 0):
+            for make in factories.values():
+                make().reset(**row)
+
+
+def test_every_export_is_there():
+    for name in environments.__all__:
+        assert getattr(environments, name) is not None
+    with pytest.raises(AttributeError, match="NoEnv"):
+        _ = environments.NoEnv
+
+
+def test_environments_load_when_asked_for():
+    code = "import sys, trl_infopo.environments; print([m for m in sys.modules if m.startswith('trl_infopo.env')])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "['trl_infopo.environments']"

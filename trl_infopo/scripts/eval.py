@@ -1,0 +1,307 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Evaluate policies with users they were trained with and users they were not: the user-shift report.
+
+```bash
+trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse chatty forgetful evasive
+trl-infopo eval --policies Qwen/Qwen3-0.6B --environment clarify --baseline none ask react
+trl-infopo eval --policies Qwen/Qwen3-8B --base_url http://localhost:8000/v1 --environment clarify --users chat:gpt-4o
+```
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..environments import ENVIRONMENTS, EnvironmentFamily
+from ..users import PERSONAS, ChatUser, ScriptedUser
+
+
+ASK_PROMPT = """\
+Ask before you act. The user's request leaves out things that you need to know. Find out what is missing before you \
+do anything that cannot be undone: ask the user short questions, with a tool if there is one for it, else in a \
+message. Do not ask for what you know already, and do not guess. Act as soon as nothing is missing."""
+REACT_PROMPT = """\
+Work in steps of thought and action. Before every action, think between <think> and </think>, where the user does not \
+read: what do you know, what is missing, and which action brings it? After </think> act: call one tool, or write one \
+message to the user. What comes back is an observation for your next thought. When nothing is missing, do what the \
+user wants."""
+BASELINES = {"none": None, "ask": ASK_PROMPT, "react": REACT_PROMPT}
+
+
+@dataclass
+class EvalArguments:
+    """
+    Arguments of the evaluation.
+
+    Args:
+        policies (`list[str]`):
+            Policies as `name=path`, or as a path alone.
+        environment (`str`, *optional*, defaults to `"booking"`):
+            Environment, a key of `ENVIRONMENTS`.
+        users (`list[str]`, *optional*, defaults to `["plain"]`):
+            Users: names of personas, or `chat:<model>`.
+        split (`str`, *optional*, defaults to `"test"`):
+            Split of the environment's tasks.
+        num_tasks (`int`, *optional*, defaults to `100`):
+            Number of tasks.
+        num_runs (`int`, *optional*, defaults to `1`):
+            Number of episodes for each task and user.
+        temperature (`float`, *optional*, defaults to `0.0`):
+            Sampling temperature of the policies.
+        max_turns (`int`, *optional*, defaults to `16`):
+            Largest number of actions in an episode.
+        max_completion_length (`int`, *optional*, defaults to `2048`):
+            Largest number of tokens of a conversation after its prompt.
+        baseline (`list[str]`, *optional*, defaults to `["none"]`):
+            System prompts, keys of `BASELINES`.
+        base_url (`str`, *optional*):
+            OpenAI-compatible endpoint of the policies.
+        user_base_url (`str`, *optional*):
+            OpenAI-compatible endpoint of the users `chat:<model>`.
+        batch_size (`int`, *optional*, defaults to `32`):
+            Number of episodes played at once.
+        output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
+            Directory for the results.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the tasks, the sampling and the bootstrap.
+    """
+
+    policies: list[str] = field(
+        metadata={
+            "help": "Policies, each a path or hub id, or with a name of its own: name=path. One that is named like a "
+            "user counts as trained with that user. With `--base_url`, names of models at the endpoint."
+        },
+    )
+    environment: str = field(
+        default="booking",
+        metadata={"help": "Environment that the policies act in.", "choices": list(ENVIRONMENTS)},
+    )
+    users: list[str] = field(
+        default_factory=lambda: ["plain"],
+        metadata={
+            "help": f"Users to test with. Scripted ones: {', '.join(PERSONAS)}. `chat:MODEL` is a user played by a "
+            "model behind an endpoint. Environments without users ignore it."
+        },
+    )
+    split: str = field(
+        default="test",
+        metadata={"help": "Split of the environment's tasks. What was trained on 'train' belongs on 'test'."},
+    )
+    num_tasks: int = field(
+        default=100,
+        metadata={"help": "Number of tasks. A success rate near 0.5 has an interval of about ± 1/sqrt(num_tasks)."},
+    )
+    num_runs: int = field(
+        default=1,
+        metadata={
+            "help": "Number of episodes for each task and user. More than 1 makes sense where something is sampled."
+        },
+    )
+    temperature: float = field(
+        default=0.0,
+        metadata={"help": "Sampling temperature of the policies. 0 decodes greedily, training samples at 1."},
+    )
+    max_turns: int = field(
+        default=16,
+        metadata={"help": "Largest number of actions of a policy in an episode."},
+    )
+    max_completion_length: int = field(
+        default=2048,
+        metadata={
+            "help": "Largest number of tokens of a conversation after its prompt, what comes back included, as in "
+            "training. With `--base_url`, of one message."
+        },
+    )
+    baseline: list[str] = field(
+        default_factory=lambda: ["none"],
+        metadata={
+            "help": "Prompting baselines: each policy is evaluated once for each, with nothing added ('none'), with a "
+            "system prompt to ask before it acts ('ask'), and with one to think before each action ('react').",
+            "choices": list(BASELINES),
+        },
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of the policies, such as http://localhost:8000/v1. The key comes from "
+            "the environment variable OPENAI_API_KEY."
+        },
+    )
+    user_base_url: str | None = field(
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of the users `chat:MODEL`. If not set, the environment variable "
+            "OPENAI_BASE_URL, or else OpenAI's."
+        },
+    )
+    batch_size: int = field(
+        default=32,
+        metadata={"help": "Number of episodes played at once. It does not change what is sampled."},
+    )
+    output_dir: str = field(
+        default="infopo-eval",
+        metadata={
+            "help": "Directory for the results: for each policy its episodes and a summary, and `user_shift.json`. An "
+            "interrupted evaluation goes on from there when it is started again."
+        },
+    )
+    seed: int = field(
+        default=0,
+        metadata={"help": "Seed of the tasks, the sampling and the bootstrap."},
+    )
+
+
+def make_factories(
+    family: EnvironmentFamily, users: list[str], user_base_url: str | None = None
+) -> dict[str, Callable[[], Any]]:
+    """
+    Make a factory of environments for each user.
+
+    Args:
+        family ([`~trl_infopo.environments.EnvironmentFamily`]):
+            The environment.
+        users (`list[str]`):
+            Names of personas, or `chat:<model>`.
+        user_base_url (`str`, *optional*):
+            Endpoint of the users `chat:<model>`.
+
+    Returns:
+        `dict[str, Callable]`: Factories by the users' names, or one by the environment's if it has no users.
+
+    Raises:
+        `ValueError`: If there is no such user.
+    """
+    if family.user_argument is None:
+        return {family.environment: family.make_environment}
+    factories = {}
+    for user in users:
+        if user in PERSONAS:
+            choice = user if family.user_argument == "persona" else partial(ScriptedUser, persona=user)
+        elif user.startswith("chat:") and family.user_argument == "make_user":
+            choice = partial(ChatUser, model=user.removeprefix("chat:"), base_url=user_base_url)
+        elif user.startswith("chat:"):
+            raise ValueError(
+                f"`users` has {user!r}, but the user of {family.environment} answers through a tool and is always "
+                f"scripted. Choose among {list(PERSONAS)}, or take another environment."
+            )
+        else:
+            raise ValueError(f"`users` has {user!r}, choose among {list(PERSONAS)}, or 'chat:' and a model.")
+        factories[user] = partial(family.make_environment, **{family.user_argument: choice})
+    return factories
+
+
+def name_policies(policies: list[str]) -> dict[str, str]:
+    """
+    Find out the names of policies.
+
+    Args:
+        policies (`list[str]`):
+            Policies as `name=path`, or as a path, whose last part is then the name.
+
+    Returns:
+        `dict[str, str]`: Paths by name.
+
+    Raises:
+        `ValueError`: If two policies have the same name, or a name cannot be that of a directory.
+    """
+    named = {}
+    for policy in policies:
+        name, separator, path = policy.partition("=")
+        if not separator or os.path.exists(policy):
+            name, path = Path(policy).name, policy
+        if name in named:
+            raise ValueError(f"`policies` has two policies of the name {name!r}. Name them apart: name=path.")
+        if not path or Path(name).name != name or name == "..":
+            raise ValueError(f"`policies` has {policy!r}. Write a path, or name=path with a name without slashes.")
+        named[name] = path
+    return named
+
+
+def main(argv: list[str] | None = None) -> None:
+    """
+    Evaluate policies.
+
+    Args:
+        argv (`list[str]`, *optional*):
+            Command-line arguments. If `None`, those of the process.
+    """
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    from trl import TrlParser
+
+    parser = TrlParser(
+        EvalArguments,
+        prog="trl-infopo eval",
+        description="Evaluate policies with users they were trained with and users they were not: success with "
+        "confidence intervals, reward, turns, questions and stop reasons per user, and the matrix of the user shift.",
+        epilog="example: trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse "
+        "chatty forgetful evasive. `--config eval.yaml` reads options from a file.",
+    )
+    (args,) = parser.parse_args_and_config(argv)
+    try:
+        policies = name_policies(args.policies)
+        family = ENVIRONMENTS[args.environment]
+        users = make_factories(family, args.users, args.user_base_url)
+        dataset = family.make_dataset(args.split, args.num_tasks, args.seed)
+    except (ValueError, ImportError) as error:
+        parser.error(str(error))
+
+    import transformers
+    from rich.console import Console
+
+    from ..evaluation import evaluate, user_shift_table
+    from ..policies import ChatPolicy, load_policy
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    console = Console()
+    output_dir = Path(args.output_dir)
+    evaluations = {}
+    for name, path in policies.items():
+        policy = load_policy(path) if args.base_url is None else ChatPolicy(path, args.base_url)
+        for baseline in args.baseline:
+            row = name if baseline == "none" else f"{name}+{baseline}"
+            console.print(f"\n{row} in {family.environment}, {args.num_tasks} tasks of the split {args.split!r}")
+            evaluations[row] = evaluate(
+                policy,
+                users,
+                dataset,
+                num_runs=args.num_runs,
+                temperature=args.temperature,
+                max_turns=args.max_turns,
+                max_completion_length=args.max_completion_length,
+                system_prompt=BASELINES[baseline],
+                seed=args.seed,
+                batch_size=args.batch_size,
+                output_dir=output_dir / row,
+                console=console,
+            )
+            console.print(evaluations[row].table())
+
+    console.print()
+    console.print(user_shift_table(evaluations))
+    report = {"environment": args.environment, "split": args.split, "users": list(users)}
+    report["policies"] = {row: evaluation.summary() for row, evaluation in evaluations.items()}
+    (output_dir / "user_shift.json").write_text(json.dumps(report, indent=2) + "\n")
+    console.print(f"\nresults: {output_dir}")
+
+
+if __name__ == "__main__":
+    main()
