@@ -102,12 +102,15 @@ class Scenario:
             a language model. Scripted users do not read it.
         rules (`str`, *optional*):
             How a user of this environment must behave ("Answer in at most two sentences."), for language models.
+        max_facts (`int`, *optional*):
+            Largest number of facts that a scripted user tells in one reply. If `None`, all that were asked for.
     """
 
     request: str
     facts: tuple[Fact, ...]
     profile: str = ""
     rules: str = ""
+    max_facts: int | None = None
 
 
 # Makes the user of an episode, from what they know and a seed. An environment takes one as `make_user`.

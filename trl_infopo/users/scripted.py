@@ -117,6 +117,7 @@ class ScriptedUser:
             `str` or `None`: The answer, or `None` when the user has lost patience.
         """
         asked = [self.untold[topic] for topic in dict.fromkeys(topics) if topic in self.untold]
+        asked = asked[: self.scenario.max_facts]
         answer = self._answer(asked) if asked else ""
         correction = self._due_correction()
         self._useless = 0 if answer or correction else self._useless + 1

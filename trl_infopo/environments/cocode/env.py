@@ -1,0 +1,296 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ...users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
+from .sandbox import Limits, SandboxError, SandboxResult, run_code, sandbox_limitation
+from .tasks import Function, catalogue, hidden_tests, split_of
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+INSTRUCTIONS = """\
+You are a programmer who writes Python functions for a colleague. The colleague says what is needed, but not in every \
+detail. Ask about the details in plain text, one at a time. When you know them, call the tool `submit` with the whole \
+source of the function. The first submission counts. It can use the standard library, but no files, no network and no \
+other processes."""
+PROFILE = """\
+You need a Python function `{signature}` that {request} You have asked a programmer for it and told them no more. You \
+know how it must behave in detail:
+{wishes}"""
+RULES = f"""\
+Answer in at most two sentences. Answer only what the last message asks, and never tell a detail that you were not \
+asked about. Never write code. If the message asks about nothing that you know, or only about what you said before, \
+answer exactly: {NOTHING_TO_ADD}"""
+SPLITS = ("train", "validation", "test")
+
+# How many sandboxes run at once, over all environments
+_pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cocode")
+
+
+class CocodeEnv:
+    """
+    A colleague asks for a Python function and leaves out the details, and the agent asks before it writes the code.
+
+    There are 51 functions, such as splitting a bill or merging intervals, each with two to four details of two to four
+    choices: rounding, ties, order, case, separators, bounds, what is missing or empty. A task settles all of them, and
+    there are 1064 tasks. The hidden tests are ten calls, chosen such that code which gets any detail wrong fails.
+
+    - **Observation**: the request names the function, its arguments and what it does. The user tells a detail when
+      asked, at most two in a reply. Nothing new has one wording, [`NOTHING_TO_ADD`], and so has the acknowledgement
+      of code that ran. What the sandbox stopped and which exceptions were raised is said, the score never.
+    - **Tools**: `submit` hands in the code. It is async, so that the submissions of a batch run at once.
+    - **Reward**: the share of the hidden tests that the code passes, 0 without a submission. Values are compared as
+      JSON: a tuple is a list, 1 is 1.0, but `True` is not 1.
+    - **End**: the first submission ends the episode.
+
+    The code runs in a sandbox of the Linux kernel, see `sandbox.py` and the documentation.
+
+    Args:
+        make_user (`UserFactory`, *optional*, defaults to [`ScriptedUser`]):
+            Makes the user of each episode from a [`Scenario`] and the row's seed.
+        allow_unsafe_execution (`bool`, *optional*, defaults to `False`):
+            Whether to run code where the operating system offers no isolation, with nothing but a limit on time and
+            output between it and your machine. Does nothing where there is isolation.
+
+    Raises:
+        `RuntimeError`: If the operating system offers no isolation and `allow_unsafe_execution` is not set.
+
+    Example:
+
+    ```python
+    >>> import asyncio
+    >>> from trl_infopo.environments.cocode import CocodeEnv
+
+    >>> env = CocodeEnv()
+    >>> prompt = [{"role": "user", "content": "I need a Python function `unique(names)`."}]
+    >>> choices = '["are different names", "none of them", "in reverse order"]'
+    >>> env.reset(prompt=prompt, function="unique", choices=choices, seed=0)
+    >>> env.user.reply([{"role": "assistant", "content": "Of equal names, which one should I keep?"}])
+    'Of duplicates, keep none of them.'
+    >>> asyncio.run(env.submit("def unique(names): return [x for x in names[::-1] if names.count(x) == 1]"))
+    'I have nothing to add.'
+    >>> env.get_reward()
+    1.0
+    ```
+    """
+
+    user: UserSimulator
+    done: bool = False
+    masked_feedback = NOTHING_TO_ADD
+    thread_safe = True
+
+    def __init__(self, make_user: UserFactory = ScriptedUser, allow_unsafe_execution: bool = False):
+        limitation = sandbox_limitation()
+        if limitation and not allow_unsafe_execution:
+            raise RuntimeError(
+                f"`CocodeEnv` runs code that a model wrote, and cannot isolate it here ({limitation}). Use Linux 5.13 "
+                "or later on x86_64 or aarch64, in a container that permits Landlock and seccomp. "
+                "`allow_unsafe_execution=True` runs it all the same, with every right that you have."
+            )
+        self._make_user = make_user
+        self._isolated = limitation is None
+
+    def reset(self, prompt: list[dict], function: str, choices: str, seed: int, **row) -> None:
+        """
+        Start an episode with a new user.
+
+        Args:
+            prompt (`list[dict]`):
+                The conversation so far, the user's request at its end.
+            function (`str`):
+                Name of the function.
+            choices (`str`):
+                How its details are settled, as a JSON list.
+            seed (`int`):
+                Seed of the user.
+            **row:
+                Other columns of the dataset, unused.
+        """
+        variant = tuple(json.loads(choices))
+        self.function = catalogue()[function]
+        self.tests = hidden_tests(function, variant)
+        self.score = 0.0
+        self.done = False
+        self._failure = None
+        self.user = self._make_user(_scenario(self.function, variant, prompt[-1]["content"]), seed)
+
+    async def submit(self, code: str) -> str:
+        """
+        Hand in the code, which ends the work.
+
+        Args:
+            code: Python source that defines the function, and whatever else it needs.
+
+        Returns:
+            What kept the code from running, or an acknowledgement.
+        """
+        if self.done:
+            return NOTHING_TO_ADD
+        self.done = True
+        calls = [arguments for arguments, _ in self.tests]
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(
+                _pool, run_code, code, self.function.name, calls, Limits(), self._isolated
+            )
+        except (SandboxError, OSError) as error:
+            # What a tool raises is told to the agent, but this must end the run
+            self._failure = error
+            return NOTHING_TO_ADD
+        if result.error:
+            return f"The code failed: {result.error}."
+        passed = [
+            not outcome.error and _equal(outcome.value, expected)
+            for outcome, (_, expected) in zip(result.outcomes, self.tests, strict=True)
+        ]
+        self.score = sum(passed) / len(passed)
+        return _exceptions(result) or NOTHING_TO_ADD
+
+    def get_reward(self) -> float:
+        """
+        Return the score of the submission.
+
+        Returns:
+            `float`: Share of the hidden tests that it passed, 0.0 if there was none.
+
+        Raises:
+            [`SandboxError`] or `OSError`: If the sandbox failed, which says nothing on the submission.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self.score
+
+
+def _scenario(function: Function, variant: tuple[str, ...], request: str) -> Scenario:
+    """What the user knows: a fact for each detail."""
+    facts = tuple(
+        Fact(
+            topic=detail.topic,
+            value=choice,
+            keywords=detail.keywords,
+            sentence=detail.sentence,
+            alternatives=tuple(other for other in detail.choices if other != choice),
+        )
+        for detail, choice in zip(function.details, variant, strict=True)
+    )
+    wishes = "\n".join(f"- {fact.sentence.format(value=fact.value)}" for fact in facts)
+    profile = PROFILE.format(signature=function.signature, request=function.request, wishes=wishes)
+    return Scenario(request, facts, profile, RULES, max_facts=2)
+
+
+def _exceptions(result: SandboxResult) -> str:
+    """What the calls raised, each exception once."""
+    errors = list(dict.fromkeys(outcome.error for outcome in result.outcomes if outcome.error))
+    return f"The code raised {'; '.join(errors[:2])}." if errors else ""
+
+
+def _equal(value: object, expected: object) -> bool:
+    """
+    Compare what was returned with a trusted value. Only the trusted one decides how deep to go, and no number is
+    converted: an integer of a thousand digits would not fit into a float.
+    """
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return value is expected
+    if isinstance(expected, int | float):
+        close = isinstance(value, int | float) and expected - 1e-9 <= value <= expected + 1e-9
+        return close or value == expected
+    if isinstance(expected, list | tuple):
+        same_shape = isinstance(value, list) and len(value) == len(expected)
+        return same_shape and all(_equal(item, other) for item, other in zip(value, expected, strict=True))
+    if isinstance(expected, dict):
+        same_shape = isinstance(value, dict) and value.keys() == expected.keys()
+        return same_shape and all(_equal(value[key], other) for key, other in expected.items())
+    return value == expected
+
+
+def cocode_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+    """
+    Draw tasks for [`CocodeEnv`].
+
+    A task belongs to one split for good, by a hash of the function's name and of how its details are settled, so that
+    no seed lets a held-out task into training. The functions are the same in all splits.
+
+    Args:
+        split (`str`):
+            `"train"` (7 in 10 of the tasks), `"validation"` (1 in 10) or `"test"` (2 in 10).
+        num_rows (`int`):
+            Number of tasks to draw, with replacement.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the draw.
+
+    Returns:
+        [`~datasets.Dataset`]:
+            Dataset with the columns `prompt` (conversational), `function`, `choices` (JSON text) and `seed`.
+
+    Raises:
+        `ValueError`: If there is no such split.
+    """
+    from datasets import Dataset
+
+    if split not in SPLITS:
+        raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
+    tasks = {
+        name: [variant for variant in function.variants() if split_of(name, variant) == split]
+        for name, function in catalogue().items()
+    }
+    names = [name for name, variants in tasks.items() if variants]
+    rng = random.Random(f"{split} {seed}")
+    rows = []
+    for _ in range(num_rows):
+        name = rng.choice(names)
+        function = catalogue()[name]
+        prompt = [
+            {"role": "system", "content": INSTRUCTIONS},
+            {"role": "user", "content": f"I need a Python function `{function.signature}` that {function.request}"},
+        ]
+        choices = json.dumps(rng.choice(tasks[name]))
+        rows.append({"prompt": prompt, "function": name, "choices": choices, "seed": rng.randrange(2**31)})
+    return Dataset.from_list(rows)
+
+
+def cocode_oracle(messages: list[dict], tools: list[Callable]) -> dict:
+    """
+    Play [`CocodeEnv`] as it should be played: ask about each detail in turn, then submit the code that does it.
+
+    The policy knows the catalogue of functions, and of the task no more than the conversation says. What a user said
+    last about a detail counts.
+
+    Args:
+        messages (`list[dict]`):
+            Prompt and conversation so far.
+        tools (`list[Callable]`):
+            The environment's tools, unused.
+
+    Returns:
+        `dict`: The next assistant message.
+    """
+    request, *answers = [message["content"] for message in messages if message["role"] == "user"]
+    function = catalogue()[request.partition("`")[2].partition("(")[0]]
+    said = " ".join(answers)
+    choices = []
+    for detail in function.details:
+        choice = max(detail.choices, key=said.rfind)
+        if choice not in said:
+            return {"role": "assistant", "content": f"What about the {detail.keywords[0]}?"}
+        choices.append(choice)
+    call = {"name": "submit", "arguments": {"code": function.source(tuple(choices))}}
+    return {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]}

@@ -1,0 +1,545 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Functions of numbers."""
+
+from . import Detail, Function
+
+
+ROUND_MONEY = {
+    "down to a whole cent": "amount // 100",
+    "up to a whole cent": "-(-amount // 100)",
+    "to the nearest cent, a half goes up": "(amount + 50) // 100",
+}
+
+
+def draw_scores(rng):
+    scores = [None, None, *[rng.randrange(5, 99) for _ in range(rng.choice([6, 8, 9]))]]
+    return [rng.sample(scores, len(scores))]
+
+
+def draw_points(rng):
+    high, middle, low = rng.randrange(50, 90), rng.randrange(20, 50), rng.randrange(1, 20)
+    names = rng.sample(["Ann", "Bob", "Cem", "Dan", "Eva", "Fay", "Gus"], 7)
+    return [dict(zip(names, [high, high, middle, middle, middle, low, low]))]
+
+
+def draw_histogram(rng):
+    width = rng.choice([4, 6, 8, 10])
+    edges = [width * rng.randrange(1, 4), width * 6, width * rng.randrange(9, 12)]
+    return [[*edges, width * 6 + 1, *[rng.randrange(1, 4 * width) for _ in range(4)]], width]
+
+
+def draw_readings(rng):
+    low, high = rng.randrange(2, 9), rng.randrange(15, 40)
+    plausible = [rng.randrange(low * 100, high * 100) / 100 + 0.003 for _ in range(4)]
+    return [rng.sample([low, high, low - 3.5, high + 4.25, *plausible], 8), low, high]
+
+
+def draw_quiz(rng):
+    key = rng.choices("ABCD", k=6)
+    return [["", key[1].lower(), key[2], "E", *rng.choices(["", "A", "b"], k=2)], key]
+
+
+FUNCTIONS = [
+    Function(
+        "split_bill(total_cents, people)",
+        "splits a bill, given in cents, among a number of people and returns a list of what each one pays.",
+        """
+def split_bill(total_cents, people):
+    total = total_cents * (100 + $tip) // 100
+    share, rest = divmod(total, people)
+    shares = [share] * people
+    for i in $leftover:
+        shares[i] += 1
+    return [$format for cents in shares]
+""",
+        (
+            Detail(
+                "tip",
+                ("tip", "gratuity"),
+                "Before splitting, {value}.",
+                {
+                    "do not add any tip": "0",
+                    "add a tip of 10%, cut to whole cents": "10",
+                    "add a tip of 20%, cut to whole cents": "20",
+                },
+            ),
+            Detail(
+                "leftover",
+                ("leftover cents", "leftover", "left over", "remainder", "uneven", "evenly", "remaining"),
+                "When it does not come out even, {value}.",
+                {
+                    "the first people on the list pay a cent more": "range(rest)",
+                    "the last people on the list pay a cent more": "range(people - rest, people)",
+                    "the first person pays all that is left over": "[0] * rest",
+                },
+            ),
+            Detail(
+                "format",
+                ("format", "unit", "units", "type", "text", "look"),
+                "Give each share as {value}.",
+                {
+                    "a whole number of cents": "cents",
+                    "text with two decimals, like 12.05": 'f"{cents // 100}.{cents % 100:02d}"',
+                    "text with a dollar sign, like $12.05": 'f"${cents // 100}.{cents % 100:02d}"',
+                },
+            ),
+        ),
+        lambda rng: [7 * rng.randrange(900, 9000) + 3, rng.choice([6, 7, 8, 9])],
+    ),
+    Function(
+        "discount_prices(prices, percent)",
+        "takes a discount off a list of prices in whole cents and returns the new prices in whole cents.",
+        """
+def discount_prices(prices, percent):
+    reduced = []
+    for price in prices:
+        amount = price * (100 - percent)
+        reduced.append(max($rounding, $minimum))
+    return $order
+""",
+        (
+            Detail("rounding", ("rounding", "round", "fraction", "fractions"), "Round {value}.", ROUND_MONEY),
+            Detail(
+                "minimum",
+                ("minimum", "limit", "lowest", "floor", "cheap"),
+                "There is {value}.",
+                {"no minimum price": "0", "a minimum price of 50 cents": "50", "a minimum price of one dollar": "100"},
+            ),
+            Detail(
+                "order",
+                ("order", "sort", "sorted", "ordered"),
+                "I want them {value}.",
+                {
+                    "in the order that I gave": "reduced",
+                    "cheapest first": "sorted(reduced)",
+                    "dearest first": "sorted(reduced, reverse=True)",
+                },
+            ),
+        ),
+        lambda rng: [
+            rng.sample([rng.randrange(101, 4000) for _ in range(6)] + [rng.randrange(11, 40)], 7),
+            rng.choice([7, 13, 27, 33, 41]),
+        ],
+    ),
+    Function(
+        "average_score(scores)",
+        "returns the average of a list of scores, in which a missing score is None.",
+        """
+def average_score(scores):
+    kept = sorted($missing)$outliers
+    return $rounding
+""",
+        (
+            Detail(
+                "missing",
+                ("missing scores", "missing", "none", "absent"),
+                "Missing scores {value}.",
+                {
+                    "count as zero": "score or 0 for score in scores",
+                    "are left out": "score for score in scores if score is not None",
+                    "count as fifty": "50 if score is None else score for score in scores",
+                },
+            ),
+            Detail(
+                "outliers",
+                ("outliers", "outlier", "drop", "dropped", "lowest", "highest", "extreme", "extremes"),
+                "After dealing with missing ones, {value}.",
+                {
+                    "drop one score, the lowest": "[1:]",
+                    "drop one score, the highest": "[:-1]",
+                    "drop two scores, the lowest and the highest": "[1:-1]",
+                    "use every score": "",
+                },
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "decimals", "decimal", "digits", "precision"),
+                "Give the result {value}.",
+                {
+                    "rounded to one decimal": "round(sum(kept) / len(kept), 1)",
+                    "rounded to two decimals": "round(sum(kept) / len(kept), 2)",
+                    "cut down to a whole number": "sum(kept) // len(kept)",
+                },
+            ),
+        ),
+        draw_scores,
+    ),
+    Function(
+        "rank_scores(points)",
+        "takes a dictionary of names and points and returns a dictionary of names and ranks.",
+        """
+def rank_scores(points):
+    values = $direction
+    return {name: $ties + $start for name, value in points.items()}
+""",
+        (
+            Detail(
+                "direction",
+                ("direction", "best", "highest", "lowest", "higher", "lower"),
+                "The best is whoever has {value}.",
+                {
+                    "the most points": "sorted(points.values(), reverse=True)",
+                    "the fewest points": "sorted(points.values())",
+                },
+            ),
+            Detail(
+                "ties",
+                ("ties", "tie", "tied", "equal", "same points"),
+                "With equal points {value}.",
+                {
+                    "people share the better rank and the next is skipped, as in 1 2 2 4": "values.index(value)",
+                    "people share a rank, none is skipped, as in 1 2 2 3": "list(dict.fromkeys(values)).index(value)",
+                    "people share the worse rank, as in 1 3 3 4": "values.index(value) + values.count(value) - 1",
+                },
+            ),
+            Detail(
+                "start",
+                ("first rank", "start", "starts", "begin", "zero", "one"),
+                "The first rank is {value}.",
+                {"rank number 1": "1", "rank number 0": "0"},
+            ),
+        ),
+        draw_points,
+    ),
+    Function(
+        "histogram(values, width)",
+        "counts how many whole numbers fall into each bin of a given even width, and returns [label, count] pairs, "
+        "lowest bin first. The bins lie between multiples of the width.",
+        """
+def histogram(values, width):
+    bins = [$edges for value in values]
+    return [[$label, bins.count(i)] for i in range(min(bins), max(bins) + 1) if $empty]
+""",
+        (
+            Detail(
+                "edges",
+                ("edges", "edge", "boundary", "boundaries", "border", "inclusive", "multiples"),
+                "A value on the edge of two bins {value}.",
+                {"belongs to the upper bin": "value // width", "belongs to the lower bin": "(value - 1) // width"},
+            ),
+            Detail(
+                "empty",
+                ("empty bins", "empty", "no values", "zero"),
+                "Between the first and the last used bin, empty bins {value}.",
+                {"are listed with the count 0": "True", "are left out": "i in bins"},
+            ),
+            Detail(
+                "label",
+                ("label", "labels", "named", "name"),
+                "The label of a bin is {value}.",
+                {
+                    "the number at its lower end": "i * width",
+                    "the number at its upper end": "(i + 1) * width",
+                    "the number in its middle": "i * width + width // 2",
+                    "text with both ends, like 10-20": 'f"{i * width}-{(i + 1) * width}"',
+                },
+            ),
+        ),
+        draw_histogram,
+    ),
+    Function(
+        "clean_readings(readings, low, high)",
+        "cleans a list of sensor readings with decimals, given the lowest and the highest plausible value.",
+        """
+def clean_readings(readings, low, high):
+    def plausible(reading):
+        return $bounds
+    cleaned = [$rounding if plausible(reading) else $implausible for reading in readings]
+    return [reading for reading in cleaned if reading != "drop"]$order
+""",
+        (
+            Detail(
+                "bounds",
+                ("bounds", "limits", "limit", "inclusive", "exactly", "boundary"),
+                "A reading that equals one of the two limits {value}.",
+                {"is plausible": "low <= reading <= high", "is not plausible": "low < reading < high"},
+            ),
+            Detail(
+                "implausible",
+                ("implausible readings", "implausible", "outside", "invalid", "out of range"),
+                "Implausible readings {value}.",
+                {"are dropped": '"drop"', "become None": "None", "become -1": "-1"},
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "decimals", "precision"),
+                "The plausible ones {value}.",
+                {
+                    "stay as they are": "reading",
+                    "are rounded to one decimal": "round(reading, 1)",
+                    "lose their decimals": "int(reading)",
+                },
+            ),
+            Detail(
+                "order",
+                ("order", "sort", "sorted", "ordered"),
+                "Return them {value}.",
+                {"oldest first, as given": "", "newest first, so reversed": "[::-1]"},
+            ),
+        ),
+        draw_readings,
+    ),
+    Function(
+        "convert_temperatures(temperatures)",
+        "converts a list of temperatures and returns the list in degrees Celsius.",
+        """
+import math
+def convert_temperatures(temperatures):
+    converted = []
+    for temperature in temperatures:
+        celsius = $unit
+        value = $rounding
+        converted.append($format)
+    return converted
+""",
+        (
+            Detail(
+                "unit",
+                ("unit", "units", "fahrenheit", "kelvin", "scale"),
+                "My temperatures are in {value}.",
+                {"degrees Fahrenheit": "(temperature - 32) * 5 / 9", "Kelvin": "temperature - 273.15"},
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "decimals", "precision", "digits"),
+                "Give them {value}.",
+                {
+                    "rounded to one decimal": "round(celsius, 1)",
+                    "rounded to two decimals": "round(celsius, 2)",
+                    "rounded down to a whole number": "math.floor(celsius)",
+                    "rounded up to a whole number": "math.ceil(celsius)",
+                },
+            ),
+            Detail(
+                "format",
+                ("format", "type", "text", "numbers", "string", "strings"),
+                "Return {value}.",
+                {"bare numbers": "value", "text with a C behind the number, like 20C": 'f"{value}C"'},
+            ),
+        ),
+        lambda rng: [[rng.randrange(200, 900) for _ in range(4)] + [rng.randrange(100, 400) + 0.4]],
+    ),
+    Function(
+        "make_change(amount)",
+        "pays an amount in cents with as few coins as a greedy choice of the largest coin gives.",
+        """
+def make_change(amount):
+    amount = $rounding
+    paid = []
+    for coin in $coins:
+        paid += [coin] * (amount // coin)
+        amount %= coin
+    return $output
+""",
+        (
+            Detail(
+                "coins",
+                ("coins", "coin", "denominations", "currency", "values"),
+                "There are {value}.",
+                {
+                    "coins of 25, 10, 5 and 1": "[25, 10, 5, 1]",
+                    "coins of 50, 20, 10, 5 and 1": "[50, 20, 10, 5, 1]",
+                    "coins of 20, 8 and 1": "[20, 8, 1]",
+                },
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "rounded", "exact"),
+                "Before paying, {value}.",
+                {
+                    "leave the amount as it is": "amount",
+                    "round the amount up to a multiple of 5": "-(-amount // 5) * 5",
+                    "round the amount down to a multiple of 5": "amount // 5 * 5",
+                },
+            ),
+            Detail(
+                "output",
+                ("output", "result", "return", "returned", "order", "format"),
+                "Return {value}.",
+                {
+                    "a list of all coins, largest first": "paid",
+                    "a list of all coins, smallest first": "paid[::-1]",
+                    "pairs of coin and count, largest first": "[[c, paid.count(c)] for c in dict.fromkeys(paid)]",
+                    "nothing but the number of coins": "len(paid)",
+                },
+            ),
+        ),
+        lambda rng: [rng.randrange(12, 60) * 5 + rng.randrange(1, 5)],
+    ),
+    Function(
+        "moving_average(values, window)",
+        "smooths a list of numbers, each with the values just before it, and returns the list.",
+        """
+import statistics
+def moving_average(values, window):
+    smoothed = []
+    for i in range(len(values)):
+        part = values[max(0, i - window + 1) : i + 1]
+        number = $rounding
+        if len(part) == window:
+            smoothed.append(number)
+        else:
+            $start
+    return smoothed
+""",
+        (
+            Detail(
+                "start",
+                ("start", "beginning", "first values", "incomplete", "edges", "short"),
+                "At the start, where the window is not full, {value}.",
+                {
+                    "use the values that there are": "smoothed.append(number)",
+                    "leave the values out": "pass",
+                    "put None": "smoothed.append(None)",
+                    "put the value itself": "smoothed.append(values[i])",
+                },
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "mean", "median", "average", "decimals"),
+                "Smooth with {value}.",
+                {
+                    "the mean, rounded to one decimal": "round(statistics.mean(part), 1)",
+                    "the mean, rounded to two decimals": "round(statistics.mean(part), 2)",
+                    "the median": "statistics.median(part)",
+                    "the largest value": "max(part)",
+                },
+            ),
+        ),
+        lambda rng: [[rng.randrange(1, 60) for _ in range(8)], rng.choice([3, 4])],
+    ),
+    Function(
+        "normalize_weights(weights)",
+        "scales a list of weights.",
+        """
+def normalize_weights(weights):
+    weights = [$negative for weight in weights]
+    whole = $target
+    return [round(weight / whole, $rounding) for weight in weights]
+""",
+        (
+            Detail(
+                "target",
+                ("target", "scale", "scaled", "sum", "total", "add up"),
+                "Scale them so that {value}.",
+                {
+                    "they add up to 1.0": "sum(weights)",
+                    "they add up to 100": "sum(weights) / 100",
+                    "the largest becomes 1.0": "max(weights)",
+                    "the largest becomes 10": "max(weights) / 10",
+                },
+            ),
+            Detail(
+                "negative",
+                ("negative weights", "negative", "below zero", "minus"),
+                "Before scaling, negative weights {value}.",
+                {
+                    "become 0": "max(weight, 0)",
+                    "lose their sign": "abs(weight)",
+                    "become 1": "weight if weight > 0 else 1",
+                },
+            ),
+            Detail(
+                "rounding",
+                ("rounding", "round", "decimals", "precision", "digits"),
+                "Round to {value}.",
+                {"two decimals": "2", "three decimals": "3", "five decimals": "5"},
+            ),
+        ),
+        lambda rng: [rng.sample([rng.randrange(-9, -3), -2] + [rng.randrange(3, 30) for _ in range(4)], 6)],
+    ),
+    Function(
+        "running_balance(amounts)",
+        "takes a list of amounts and returns the list of balances after each of them.",
+        """
+def running_balance(amounts):
+    balance = $start
+    balances = []
+    for amount in amounts:
+        if amount == 0:
+            $zero
+        balance += $negative
+        balances.append(balance)
+    return balances
+""",
+        (
+            Detail(
+                "start",
+                ("starting balance", "start", "initial", "begin", "opening"),
+                "The balance starts at {value}.",
+                {"zero": "0", "ten": "10", "one hundred": "100"},
+            ),
+            Detail(
+                "zero",
+                ("zero amounts", "zero", "zeros", "reset"),
+                "An amount of 0 {value}.",
+                {
+                    "changes nothing and is listed like any other": "pass",
+                    "sets the balance back to nil": "balance = 0",
+                    "is skipped and not listed": "continue",
+                },
+            ),
+            Detail(
+                "negative",
+                ("negative amounts", "negative", "sign", "below zero", "minus"),
+                "Negative amounts {value}.",
+                {"are subtracted": "amount", "are treated as 0": "max(amount, 0)", "count as positive": "abs(amount)"},
+            ),
+        ),
+        lambda rng: [
+            [rng.randrange(1, 40), -rng.randrange(1, 40), rng.randrange(1, 40), 0]
+            + rng.sample([rng.randrange(1, 40), -rng.randrange(1, 40), rng.randrange(1, 40)], 3)
+        ],
+    ),
+    Function(
+        "grade_quiz(answers, key)",
+        "compares a list of answers with the list of right ones and returns the points of each answer. An empty text "
+        "is no answer.",
+        """
+def grade_quiz(answers, key):
+    points = []
+    for answer, right in zip(answers, key):
+        if not answer:
+            points.append($blank)
+        elif $case:
+            points.append($right)
+        else:
+            points.append(-1)
+    return points
+""",
+        (
+            Detail(
+                "right",
+                ("right answers", "right", "correct", "points"),
+                "A right answer gets {value}, a wrong one loses one.",
+                {"one point": "1", "two points": "2", "three points": "3"},
+            ),
+            Detail(
+                "blank",
+                ("blank answers", "blank", "empty", "no answer", "unanswered", "missing"),
+                "No answer {value}.",
+                {"gets 0": "0", "loses one as well": "-1", "gets None": "None"},
+            ),
+            Detail(
+                "case",
+                ("case", "capital", "capitals", "upper", "lower", "spelling"),
+                "Upper and lower case {value}.",
+                {"must match": "answer == right", "do not matter": "answer.lower() == right.lower()"},
+            ),
+        ),
+        draw_quiz,
+    ),
+]
