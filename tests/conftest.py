@@ -12,6 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -21,3 +24,9 @@ os.environ.update(OMP_NUM_THREADS="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFL
 
 settings.register_profile("default", deadline=None)  # a busy machine is no failure
 settings.load_profile("default")
+
+if version("trl").startswith("1.15."):
+    sys.path.insert(0, str(Path(__file__).parent / "trl_compat"))
+    import plain_head
+
+    plain_head.install()
