@@ -403,6 +403,14 @@ def test_gains_of_replies_are_scored_against_the_masked_reply(tmp_path, monkeypa
     assert (gains[~gains.isnan()] != 0).any()
 
 
+@pytest.mark.slow
+def test_continuous_batching_generates_conversations(tmp_path):
+    options = {"max_steps": 1, "use_transformers_continuous_batching": True}
+    trainer = make_trainer(tmp_path, TalkEnvironment, options=options)
+    trainer.train()
+    assert trainer.state.log_history[0]["infopo/turns/mean"] > 2
+
+
 class SilentEnvironment(TalkEnvironment):
     """A user who says what the placeholder says."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
 
-# Overridden in `InfoPOTrainer`, with the parameters that each must have
+# Overridden in `InfoPOTrainer` and its base `ConversationTrainer`, with the parameters that each must have
 OVERRIDDEN = {
     "__init__": ("self", "model", "reward_funcs", "args"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
@@ -45,12 +45,12 @@ OVERRIDDEN = {
         "multimodal_fields",
     ),
 }
-# Called by `InfoPOTrainer`
+# Called by them
 CALLED = {
     "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_get_tool_suffix_ids": ("self", "tool_messages"),
 }
-# Read, written or appended to by `InfoPOTrainer`
+# Read, written or appended to by them
 ATTRIBUTES = (
     "_dist",
     "_has_async_funcs",
@@ -98,7 +98,7 @@ def without_tools() -> Iterator[None]:
 
     1. any `environment_factory` needs a chat template that renders tool calls: the check is off inside this context;
     2. the response template and a prefix-preserving chat template are set up only `if self.tools`: not needed to parse
-       plain text, and `InfoPOTrainer` checks the chat template for user messages itself;
+       plain text, and `ConversationTrainer` checks the chat template for user messages itself;
     3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and true.
     """
     from trl.trainer import grpo_trainer

@@ -1,0 +1,230 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+import atexit
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from accelerate.utils import gather_object
+from trl import GRPOTrainer
+from trl.chat_template_utils import get_training_chat_template
+from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
+
+from ._checks import CheckedFactory
+from ._compat import NoTools, parse_action, without_tools
+from .metrics import user_metrics
+from .rollout import Episode, StopReason, TokenPolicy, converse, converses, infer_stop_reason
+from .turns import render_feedback
+from .users import UserSimulatorError
+
+
+class ConversationTrainer(GRPOTrainer):
+    """
+    [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
+
+    It overrides:
+
+    - `_tool_call_loop`, to let assistant and user talk. Where no environment has a `user` or a `done`, TRL's own loop
+      runs;
+    - `_calculate_rewards`, to see that no environment got a user that it did not declare.
+
+    It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
+    """
+
+    def __init__(self, model, reward_funcs, args, **kwargs):
+        self._converses, walls = False, nullcontext()
+        if (factory := kwargs.get("environment_factory")) is not None:
+            if isinstance(factory, dict):
+                kwargs["environment_factory"] = {name: CheckedFactory(make) for name, make in factory.items()}
+                factories = kwargs["environment_factory"].values()
+            else:
+                kwargs["environment_factory"] = CheckedFactory(factory)
+                factories = [kwargs["environment_factory"]]
+            self._converses = any(factory.converses for factory in factories)
+            if self._converses and not kwargs.get("tools") and not any(factory.has_tools for factory in factories):
+                walls = without_tools()
+
+        with walls:
+            super().__init__(model, reward_funcs, args=args, **kwargs)
+
+        if self._converses:
+            self._prepare_conversations()
+        if args.max_turns is not None:
+            self.max_tool_calling_iterations = args.max_turns - 1
+
+    def _prepare_conversations(self) -> None:
+        """Let assistant and user talk, with or without tools."""
+        if self._is_vlm:
+            raise ValueError(
+                f"`processing_class` is a {type(self.processing_class).__name__}, but conversations with a user are "
+                "text. Pass the tokenizer of a language model, or take an environment without `user` and `done`."
+            )
+        self.tools = self.tools or NoTools()
+        try:
+            self._render_feedback([{"role": "user", "content": "dummy"}])
+        except ValueError:
+            self.chat_template = get_training_chat_template(self.processing_class)
+            self._render_feedback([{"role": "user", "content": "dummy"}])
+        if not self._has_async_funcs:
+            self.async_loop_thread, self.async_loop, ready = start_event_loop_in_daemon(name="InfoPOTrainer-AsyncLoop")
+            ready.wait()
+            atexit.register(shutdown_event_loop_in_daemon, self.async_loop_thread, self.async_loop)
+
+    def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
+        max_turns = self.max_tool_calling_iterations + 1
+        if not self._converses:
+            output = super()._tool_call_loop(
+                prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
+            )
+            _, completions, completion_ids, *_ = output
+            self._log_conversations(
+                [
+                    infer_stop_reason(messages, ids, self.eos_token_ids, max_turns, self.max_completion_length)
+                    for messages, ids in zip(completions, completion_ids, strict=True)
+                ]
+            )
+            return output
+        if images is not None:
+            raise ValueError(
+                "The rollouts hold images, which are not supported where an environment has a `user` or a `done`. "
+                "Train on text, or take an environment without them."
+            )
+        policy = TokenPolicy(
+            partial(self._sample, padding=min(prompt_ids, key=len)),
+            self._parse,
+            self._render_feedback,
+            eos_token_ids=self.eos_token_ids,
+            max_completion_length=self.max_completion_length,
+            max_model_length=self._max_model_length(),
+        )
+        episodes = []
+        for i, environment in enumerate(self.environments):
+            episode = Episode(
+                prompts[i],
+                environment,
+                tools=self._sync_tool_dicts[i] | self._async_tool_dicts[i],
+                name=f"rollout {i} of process {self.accelerator.process_index} at step {self.state.global_step}",
+                prompt_ids=prompt_ids[i],
+            )
+            policy.record(episode, completions[i][0], completion_ids[i], None if logprobs is None else logprobs[i])
+            episodes.append(episode)
+        usage_before = self._user_usage()
+        converse(
+            episodes,
+            policy,
+            self.async_loop,
+            max_turns=max_turns,
+            concurrency=self.args.user_concurrency,
+            synchronize=self._agree if self.accelerator.num_processes > 1 else None,
+        )
+        tokens, errors = (after - before for after, before in zip(self._user_usage(), usage_before, strict=True))
+        self._log_conversations([episode.stop_reason for episode in episodes], episodes, tokens, errors)
+        return (
+            [episode.action_mask for episode in episodes],
+            [episode.completion for episode in episodes],
+            [episode.completion_ids for episode in episodes],
+            None if logprobs is None else [episode.logprobs for episode in episodes],
+            sum(episode.num_tool_calls for episode in episodes),
+            sum(episode.num_tool_failures for episode in episodes),
+            [[] for _ in episodes],
+        )
+
+    def _sample(
+        self, contexts: list[list[int]], padding: list[int]
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Continue contexts. Where processes must generate together, each is padded to as many as the busiest."""
+        num_contexts = len(contexts)
+        if self._generates_together():
+            (most,) = self._max_over_processes([num_contexts])
+            contexts = contexts + [padding] * (most - num_contexts)
+        if not contexts:
+            return [], None
+        completion_ids, logprobs = self._generate_single_turn(contexts, None, {}, num_generations=1)
+        return completion_ids[:num_contexts], None if logprobs is None else logprobs[:num_contexts]
+
+    def _generates_together(self) -> bool:
+        """Whether a process that generates alone would wait for the others forever."""
+        if self.accelerator.num_processes == 1:
+            return False
+        if self.use_vllm:
+            return self.vllm_mode == "server" or self.vllm_tensor_parallel_size > 1
+        return self._dist.is_zero3 or self._dist.is_fsdp
+
+    def _max_model_length(self) -> int:
+        if self.use_vllm and self.vllm_mode == "colocate":
+            return self.vllm_generation.llm.llm_engine.model_config.max_model_len
+        return self.model.config.get_text_config().max_position_embeddings
+
+    def _parse(self, episode: Episode, ids: list[int], context: list[int]) -> dict:
+        return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))
+
+    def _render_feedback(self, feedback: list[dict]) -> list[int]:
+        if feedback[0]["role"] == "tool":
+            return self._get_tool_suffix_ids(feedback)
+        return render_feedback(
+            self._tokenizer, feedback, self.eos_token_ids, self.chat_template, **self.chat_template_kwargs
+        )
+
+    def _agree(self, is_active: bool, error: UserSimulatorError | None) -> bool:
+        """Whether any process goes on; where a user failed on one, all of them stop."""
+        states = gather_object([(is_active, None if error is None else str(error))])
+        if error is not None:
+            raise error
+        for _, message in states:
+            if message is not None:
+                raise UserSimulatorError(message)
+        return any(goes_on for goes_on, _ in states)
+
+    def _user_usage(self) -> tuple[int, int]:
+        """Tokens and errors of this process's users so far, each user counted once."""
+        users = {id(user): user for env in self.environments if hasattr(user := getattr(env, "user", None), "usage")}
+        usages = [user.usage for user in users.values()]
+        return sum(usage.tokens for usage in usages), sum(usage.errors for usage in usages)
+
+    def _log_conversations(
+        self, stop_reasons: list[StopReason], episodes: list[Episode] | None = None, tokens: int = 0, errors: int = 0
+    ) -> None:
+        """Log how the episodes of all processes ended, and what their users did."""
+        rows = [[reason == stop_reason for reason in StopReason] for stop_reason in stop_reasons]
+        ends = self.accelerator.gather(torch.tensor(rows, dtype=torch.float, device=self.accelerator.device))
+        metrics = {
+            f"stop/{reason}": share for reason, share in zip(StopReason, ends.mean(dim=0).tolist(), strict=True)
+        }
+        if episodes is not None:
+            counts = [
+                sum(episode.num_replies for episode in episodes),
+                sum(episode.reply_seconds for episode in episodes),
+                tokens,
+                errors,
+            ]
+            totals = self.accelerator.gather(torch.tensor([counts], device=self.accelerator.device)).sum(dim=0)
+            metrics |= user_metrics(*totals.tolist(), num_rollouts=len(ends))
+        mode = "train" if self.model.training else "eval"
+        for name, value in metrics.items():
+            self._metrics[mode][f"infopo/{name}"].append(value)
+
+    def _max_over_processes(self, counts: list[int]) -> list[int]:
+        """Elementwise maximum over all processes."""
+        counts = torch.tensor([counts], device=self.accelerator.device)
+        return self.accelerator.gather(counts).amax(dim=0).tolist()
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        if self.environments and not self._converses and any(map(converses, self.environments)):
+            name = next(type(environment).__name__ for environment in self.environments if converses(environment))
+            raise ValueError(
+                f"`{name}.reset` set `user` or `done`, of which `{name}` says nothing before. Declare it in the class "
+                "body (`user: UserSimulator`, `done: bool = False`), so that the conversation loop is prepared for it."
+            )
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
