@@ -182,6 +182,18 @@ def test_an_image_is_a_clear_error(event_loop):
         play([[call("look")]], [Shop()], event_loop, tools=tools)
 
 
+def test_reasoning_without_beginning_or_end_is_not_shown():
+    thoughts = ["hm</think>yes", "<think>hm</think>yes", "yes<think>hm", "<think>hm"]
+    messages = [{"role": "assistant", "content": text} for text in thoughts]
+    assert [message["content"] for message in visible_messages(messages)] == ["yes", "yes", "yes", ""]
+
+
+def test_what_users_wrote_is_shown_as_it_is():
+    blocks = [{"type": "text", "text": "what does "}, {"type": "text", "text": "</think> do?"}]
+    for content in ("what does </think> do?", blocks):
+        assert visible_messages([{"role": "user", "content": content}])[0]["content"] == "what does </think> do?"
+
+
 class SleepyUser:
     def __init__(self, seconds, name=""):
         self.seconds, self.name = seconds, name
@@ -276,6 +288,45 @@ def test_a_failing_user_ends_the_run_and_names_the_episode(event_loop, user):
     assert error.value.__cause__ is not None
 
 
+class QuittingUser:
+    def reply(self, messages):
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("shop", [Shop, ThreadSafeShop])
+def test_an_exit_in_a_user_is_an_exit(event_loop, shop):
+    with pytest.raises(SystemExit):
+        play([[say("hello?")]], [shop(QuittingUser())], event_loop)
+
+
+class CancelledUser:
+    async def reply(self, messages):
+        raise asyncio.CancelledError
+
+
+def test_a_cancelled_user_has_failed(event_loop):
+    with pytest.raises(UserSimulatorError, match="The user of episode 0 failed: CancelledError"):
+        play([[say("hello?")]], [Shop(CancelledUser())], event_loop)
+
+
+def test_every_error_reaches_the_other_processes(event_loop):
+    told = []
+
+    def synchronize(is_active, error):
+        told.append(error)
+        raise error
+
+    with pytest.raises(ValueError, match="image"):
+        play(
+            [[call("look")]],
+            [Shop()],
+            event_loop,
+            tools={"look": lambda: [{"type": "image", "image": None}]},
+            synchronize=synchronize,
+        )
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("reply", ["", "  \n", 3])
 def test_a_reply_is_text_or_none(event_loop, reply):
     user = EchoUser()
@@ -367,6 +418,15 @@ def test_no_budget_is_ever_exceeded(budget, room, first, reply, second):
 def test_a_finished_action_that_fills_the_budget_is_no_cut():
     assert start(token_policy([], max_completion_length=3), [3, 3, 0]).stop_reason is None
     assert start(token_policy([], max_completion_length=3), [3, 3, 3]).stop_reason == StopReason.MAX_TOKENS
+
+
+def test_an_empty_action_is_a_cut():
+    policy = token_policy([[]])
+    episode = start(policy, [3, 0])
+    episode.feedback = [{"role": "user", "content": "abc"}]
+    policy([episode])
+    assert episode.stop_reason == StopReason.MAX_TOKENS
+    assert episode.completion_ids == [3, 0]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,24 @@
 # limitations under the License.
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
+import trl
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
-from trl_infopo.turns import Turn, mask_content_ids, mask_messages, segment_turns, feedback_blocks
+from trl_infopo.turns import (
+    Turn,
+    feedback_blocks,
+    mask_content_ids,
+    mask_messages,
+    render_feedback,
+    segment_turns,
+)
 
 
 ACTION_MASKS = st.lists(st.sampled_from([0, 1]), max_size=40)
@@ -133,3 +145,54 @@ def test_the_scaffolding_stays_token_for_token(observation, placeholder_ids):
 def test_a_content_mask_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="shorter"):
         mask_content_ids([1, 2, 3], [8], [0, 1])
+
+
+# Tokens that end generation in the models of TRL's chat templates, and what is rendered around a reply after them
+CHATML = ("<|im_end|>", "\n<|im_start|>user\nREPLY<|im_end|>\n<|im_start|>assistant\n")
+LLAMA = (
+    "<|eot_id|>",
+    "<|start_header_id|>user<|end_header_id|>\n\nREPLY<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+)
+TEMPLATES = {
+    "qwen2_5": CHATML,
+    "qwen3_training": CHATML,
+    "qwen3_instruct_2507": CHATML,
+    "lfm2": CHATML,
+    "llama3": LLAMA,
+    "llama3_2": LLAMA,
+    "gemma3": ("<end_of_turn>", "\n<start_of_turn>user\nREPLY<end_of_turn>\n<start_of_turn>model\n"),
+    "phi3": ("<|end|>", "\n<|user|>\nREPLY<|end|>\n<|assistant|>\n"),
+    "glm4moe": ("<|user|>", "\nREPLY<|assistant|>"),
+    "deepseekv3": ("<｜end▁of▁sentence｜>", "<｜User｜>REPLY<｜Assistant｜><think>\n"),
+}
+
+
+def make_template_tokenizer(template: str, end: str) -> PreTrainedTokenizerFast:
+    """Bytes, the special tokens that the template names, and the template."""
+    chat_template = (Path(trl.__file__).parent / "chat_templates" / f"{template}.jinja").read_text()
+    special = sorted({*re.findall(r"<[|｜][^|｜>\s]+[|｜]>|<(?:start|end)_of_turn>", chat_template), end})
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, bos_token="")
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_reply_is_rendered_without_anything_else(template):
+    end, expected = TEMPLATES[template]
+    tokenizer = make_template_tokenizer(template, end)
+    ends = tokenizer.convert_tokens_to_ids([end])
+    ids = render_feedback(tokenizer, [{"role": "user", "content": "REPLY"}], ends)
+    assert tokenizer.decode(ids) == expected
+
+
+@pytest.mark.parametrize(("template", "end"), [("qwen3", "<|im_end|>"), ("gptoss", "<|return|>"), ("llama3", "<|x|>")])
+def test_a_template_that_changes_actions_is_refused(template, end):
+    tokenizer = make_template_tokenizer(template, end)
+    with pytest.raises(ValueError, match="does not keep an assistant message as it was sampled"):
+        render_feedback(tokenizer, [{"role": "user", "content": "REPLY"}], tokenizer.convert_tokens_to_ids([end]))

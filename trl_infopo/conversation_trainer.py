@@ -177,14 +177,16 @@ class ConversationTrainer(GRPOTrainer):
             self._tokenizer, feedback, self.eos_token_ids, self.chat_template, **self.chat_template_kwargs
         )
 
-    def _agree(self, is_active: bool, error: UserSimulatorError | None) -> bool:
-        """Whether any process goes on; where a user failed on one, all of them stop."""
-        states = gather_object([(is_active, None if error is None else str(error))])
+    def _agree(self, is_active: bool, error: Exception | None) -> bool:
+        """Whether any process goes on; where something failed on one, all of them stop."""
+        failure = None if error is None else (isinstance(error, UserSimulatorError), str(error))
+        states = gather_object([(is_active, failure)])
         if error is not None:
             raise error
-        for _, message in states:
-            if message is not None:
-                raise UserSimulatorError(message)
+        for _, failure in states:
+            if failure is not None:
+                is_user, message = failure
+                raise UserSimulatorError(message) if is_user else RuntimeError(f"Another process failed: {message}")
         return any(goes_on for goes_on, _ in states)
 
     def _user_usage(self) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def converse(
     *,
     max_turns: int | None = None,
     concurrency: int = 64,
-    synchronize: Callable[[bool, UserSimulatorError | None], bool] | None = None,
+    synchronize: Callable[[bool, Exception | None], bool] | None = None,
 ) -> None:
     """
     Play episodes, each with its first action taken, to their end.
@@ -132,10 +132,10 @@ def converse(
             Largest number of actions in an episode. What the last one calls is not run.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of replies and tools awaited at once.
-        synchronize (`Callable[[bool, UserSimulatorError | None], bool]`, *optional*):
-            With several processes, called once a round on each with whether any episode goes on and with the error of
-            a user who failed. Raises on all processes if there was one, else says whether any process goes on; `act`
-            is then called on every process, with no episodes where all have ended.
+        synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
+            With several processes, called once a round on each with whether any episode goes on and with what went
+            wrong, such as a user who failed. Raises on all processes if anything did, else says whether any process
+            goes on; `act` is then called on every process, with no episodes where all have ended.
 
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
@@ -146,7 +146,7 @@ def converse(
         error = None
         try:
             _bring_feedback([e for e in episodes if e.stop_reason is None], event_loop, max_turns, concurrency)
-        except UserSimulatorError as exception:
+        except Exception as exception:  # raised by `synchronize`, so that no other process waits for this one
             error = exception
         active = [episode for episode in episodes if episode.stop_reason is None]
         goes_on = synchronize(bool(active), error)
@@ -165,12 +165,18 @@ def visible_messages(messages: list[dict]) -> list[dict]:
     Returns:
         `list[dict]`: Messages with the roles `user` and `assistant`, each with `role` and `content` alone.
     """
-    return [
-        # A tokenizer that parses no reasoning leaves it in the content
-        {"role": message["role"], "content": message["content"].rpartition("</think>")[2].strip()}
-        for message in messages
-        if message["role"] in ("user", "assistant") and not message.get("tool_calls")
-    ]
+    visible = []
+    for message in messages:
+        if message["role"] not in ("user", "assistant") or message.get("tool_calls"):
+            continue
+        text = message["content"]
+        if isinstance(text, list):
+            text = "".join(part["text"] for part in text if part["type"] == "text")
+        if message["role"] == "assistant":
+            # Where the tokenizer parses no reasoning, it is still in the content, and may have no beginning or no end
+            text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
+        visible.append({"role": message["role"], "content": text})
+    return visible
 
 
 def infer_stop_reason(
@@ -254,6 +260,9 @@ class TokenPolicy:
             contexts.append(episode.prompt_ids + episode.completion_ids + feedback_ids)
         sampled_ids, logprobs = self.generate(contexts)
         for i, (episode, feedback_ids) in enumerate(acting):
+            if not sampled_ids[i]:
+                episode.stop_reason = StopReason.MAX_TOKENS
+                continue
             episode.completion_ids += feedback_ids
             episode.action_mask += [0] * len(feedback_ids)
             if episode.logprobs is not None:
@@ -290,7 +299,7 @@ class TokenPolicy:
         return min(self.max_completion_length, self.max_model_length - len(episode.prompt_ids))
 
 
-def _raise_here(is_active: bool, error: UserSimulatorError | None) -> bool:
+def _raise_here(is_active: bool, error: Exception | None) -> bool:
     if error is not None:
         raise error
     return is_active
@@ -305,7 +314,7 @@ class _Call:
     arguments: dict[str, Any]
     tool: str | None = None  # None: a message to the user
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     pending: Awaitable | None = None
     seconds: float = 0.0
 
@@ -324,7 +333,7 @@ class _Call:
             start = time.perf_counter()
             try:
                 self.result = await self.pending
-            except Exception as error:  # told to the agent or raised by `deliver`
+            except (Exception, asyncio.CancelledError) as error:  # told to the agent or raised by `deliver`
                 self.error = error
             self.seconds += time.perf_counter() - start
 
@@ -332,7 +341,9 @@ class _Call:
         """Turn the outcome into feedback, or end the episode."""
         episode, result = self.episode, self.result
         if isinstance(self.error, UserSimulatorError) or (self.error is not None and self.tool is None):
-            raise UserSimulatorError(f"The user of {episode.name} failed: {self.error}") from self.error
+            raise UserSimulatorError(
+                f"The user of {episode.name} failed: {str(self.error) or repr(self.error)}"
+            ) from self.error
         if self.tool is not None:
             episode.num_tool_calls += 1
             if self.error is not None:
@@ -400,12 +411,16 @@ def _bring_feedback(
 
     # An async function only makes its coroutine here
     with ThreadPoolExecutor(max_workers=concurrency) as threads:
-        for episode, calls in playing:
-            if getattr(episode.environment, "thread_safe", False):
-                threads.submit(_start_in_order, calls)
+        started = [
+            threads.submit(_start_in_order, calls)
+            for episode, calls in playing
+            if getattr(episode.environment, "thread_safe", False)
+        ]
         for episode, calls in playing:
             if not getattr(episode.environment, "thread_safe", False):
                 _start_in_order(calls)
+    for future in started:
+        future.result()
 
     async def finish_together(pending: list[_Call]) -> None:
         limit = asyncio.Semaphore(concurrency)

@@ -124,27 +124,46 @@ def render_feedback(
         `list[int]`: The token ids.
 
     Raises:
-        `ValueError`: If the template renders an action differently once something follows on it.
+        `ValueError`: If the template does not render an action, up to a token that ends it, as it was when something
+            follows on it.
     """
     action = {"role": "assistant", "content": "dummy"}
-    if feedback[0]["role"] == "tool":
+    is_tool = feedback[0]["role"] == "tool"
+    if is_tool:
         call = {"type": "function", "function": {"name": feedback[0]["name"], "arguments": {}}}
         action = {"role": "assistant", "content": "", "tool_calls": [call]}
-    before = [{"role": "user", "content": "dummy"}, action]
-    chat_template_kwargs = {"chat_template": chat_template, **chat_template_kwargs}
-    prefix_ids = tokenizer.apply_chat_template(before, return_dict=False, **chat_template_kwargs)
-    full_ids = tokenizer.apply_chat_template(
-        before + feedback, return_dict=False, add_generation_prompt=True, **chat_template_kwargs
-    )
-    ends = [i for i, token_id in enumerate(prefix_ids) if token_id in eos_token_ids]
-    prefix_ids = prefix_ids[: ends[-1] + 1] if ends else prefix_ids
-    if full_ids[: len(prefix_ids)] != prefix_ids:
-        raise ValueError(
-            "The chat template renders an assistant message differently once a message follows on it, so that what "
-            "the policy sampled would not stay as it was. Use a template that is prefix-preserving, as those of "
-            "`trl.chat_template_utils.get_training_chat_template` are."
+    question = {"role": "user", "content": "dummy"}
+
+    def render(messages: list[dict], add_generation_prompt: bool) -> list[int]:
+        return tokenizer.apply_chat_template(
+            messages,
+            return_dict=False,
+            add_generation_prompt=add_generation_prompt,
+            chat_template=chat_template,
+            **chat_template_kwargs,
         )
-    return full_ids[len(prefix_ids) :]
+
+    full_ids = render([question, action, *feedback], add_generation_prompt=True)
+    start = _common_length(render([question], add_generation_prompt=True), full_ids)
+    alone_ids = render([question, action], add_generation_prompt=False)
+    stop = _common_length(alone_ids, full_ids)
+    # Some templates (GLM) render the end of an action only as the beginning of what follows
+    ends = [i + 1 for i in range(start, min(stop + 1, len(full_ids))) if full_ids[i] in eos_token_ids]
+    if not ends and is_tool and stop == len(alone_ids):
+        ends = [stop]  # as TRL does where a template ends tool calls with another token
+    if not ends:
+        raise ValueError(
+            "The chat template does not keep an assistant message as it was sampled, up to a token that ends "
+            f"generation (ids {list(eos_token_ids)}), once a {feedback[0]['role']} message follows on it. Set a chat "
+            "template that is prefix-preserving, or see whether `model.generation_config.eos_token_id` holds the "
+            "token with which the template ends assistant messages."
+        )
+    return full_ids[ends[-1] :]
+
+
+def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
