@@ -193,16 +193,18 @@ FAILURES = {
     "2 MB": (floods(2 * 10**6), f"more than {MAX_RESPONSE_BYTES} bytes"),
 }
 
+TIMEOUTS = {"slow": 0.2, "trickle": 0.2}
+
 
 class TestFailures:
     @pytest.mark.parametrize("name", FAILURES)
     def test_bounded_retries_then_a_clear_error(self, name, caplog):
         behaviour, cause = FAILURES[name]
         with caplog.at_level(logging.DEBUG), MisbehavingServer(behaviour) as server:
-            user = make_user(server, timeout=0.2)
+            user = make_user(server, timeout=TIMEOUTS.get(name, 5.0))
             start = time.monotonic()
             error = fail(user)
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 6  # three slow attempts without a timeout take 9 s
             assert len(server.requests) == 3
             assert user.usage.errors == 3
             for text in (server.url, "'tiny'", "3 attempts"):
@@ -215,7 +217,7 @@ class TestFailures:
     @pytest.mark.parametrize("name", FAILURES)
     def test_one_failure_is_made_good(self, name):
         with MisbehavingServer(FAILURES[name][0], says("Paris.")) as server:
-            user = make_user(server, timeout=0.2)
+            user = make_user(server, timeout=TIMEOUTS.get(name, 5.0))
             assert ask(user) == "Paris."
             assert len(server.requests) == 2
         assert user.usage.errors == 1
@@ -335,10 +337,8 @@ class TestConcurrency:
         with MisbehavingServer(says("Paris.", seconds=0.2)) as server:
             users = [make_user(server) for _ in range(64)]
             ask(users[0])  # openai loads
-            start = time.monotonic()
             assert self.ask_together(users) == ["Paris."] * 64
-            assert time.monotonic() - start < 2
-            assert server.peak > 32
+            assert server.peak > 32  # a busy machine may be slow, but they wait at the same time
 
     def test_limit_holds_over_all_users_of_an_endpoint(self):
         with MisbehavingServer(says("Paris.", seconds=0.02)) as server:

@@ -22,11 +22,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.chat_template_utils import (
     is_chat_template_prefix_preserving,
     is_chat_template_stop_token_trained,
-    parse_response,
     supports_tool_calling,
 )
 
 from trl_infopo import cli
+from trl_infopo._compat import parse_action
 from trl_infopo.environments import BookingEnv, booking_dataset
 from trl_infopo.environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT
 from trl_infopo.scripts import quickstart
@@ -167,7 +167,7 @@ class TestTokenizer:
                     continue
                 prefix = tokenizer.apply_chat_template(row["messages"][:i], add_generation_prompt=True)["input_ids"]
                 ids = tokenizer.apply_chat_template(row["messages"][: i + 1])["input_ids"][len(prefix) :]
-                parsed = parse_response(tokenizer, ids, prefix=prefix, tools=[BookingEnv().ask, BookingEnv().book])
+                parsed = parse_action(tokenizer, ids, prefix, [BookingEnv().ask, BookingEnv().book])
                 expected = [
                     {
                         "type": "function",

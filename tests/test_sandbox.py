@@ -59,15 +59,15 @@ def call(body):
 
 # name: (code, what the agent is told). PARENT and CANARY stand for the trainer's process id and a file of its own
 HOSTILE = {
-    "endless_loop": (call("while True: pass"), "took more than 0.5 s"),
-    "endless_loop_on_loading": ("while True: pass", "took more than 0.5 s"),
-    "sleep": (call("import time\ntime.sleep(1e6)"), "took more than 0.5 s"),
-    "sleep_behind_closed_output": (call("import os, time\nos.close(1); os.close(2); time.sleep(1e6)"), "0.5 s"),
+    "endless_loop": (call("while True: pass"), "took more than 1.5 s"),
+    "endless_loop_on_loading": ("while True: pass", "took more than 1.5 s"),
+    "sleep": (call("import time\ntime.sleep(1e6)"), "took more than 1.5 s"),
+    "sleep_behind_closed_output": (call("import os, time\nos.close(1); os.close(2); time.sleep(1e6)"), "1.5 s"),
     "deaf_to_signals": (
         call("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"),
-        "took more than 0.5 s",
+        "took more than 1.5 s",
     ),
-    "catch_everything": (call("while True:\n    try: 1 / 0\n    except BaseException: pass"), "took more than 0.5 s"),
+    "catch_everything": (call("while True:\n    try: 1 / 0\n    except BaseException: pass"), "took more than 1.5 s"),
     "fork_bomb": (call("import os\nwhile True: os.fork()"), REFUSED),
     "fork_in_c": (
         call("import ctypes\nif ctypes.CDLL(None).fork() == -1: raise PermissionError('no fork')"),
@@ -171,7 +171,7 @@ HOSTILE = {
     "unserializable": (call("return {1, 2}"), "TypeError: Object of type set is not JSON"),
     "endless_repr": (
         "class Trap(Exception):\n    def __str__(self):\n        while True: pass\n" + call("raise Trap"),
-        "took more than 0.5 s",
+        "took more than 1.5 s",
     ),
     "at_exit": ("import atexit\natexit.register(lambda: open('CANARY', 'w'))\n" + call("pass"), "nothing to add"),
     "not_python": ("this is no Python", "did not load: SyntaxError"),
@@ -197,7 +197,7 @@ def submit(env, code):
 
 @pytest.fixture
 def env(monkeypatch):
-    monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=0.5))
+    monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=1.5))
     return CocodeEnv()
 
 
@@ -381,13 +381,13 @@ def test_no_isolation_no_run():
 
 def test_allowed_by_name_it_runs_without_isolation(monkeypatch):
     monkeypatch.setattr(env_module, "sandbox_limitation", lambda: "another operating system")
-    monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=0.5))
+    monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=1.5))
     with pytest.raises(RuntimeError, match=r"another operating system.*allow_unsafe_execution=True"):
         CocodeEnv()
     env = CocodeEnv(allow_unsafe_execution=True)
     submit(env, HONEST)
     assert env.get_reward() == 1.0
-    assert "0.5 s" in submit(env, call("while True: pass"))
+    assert "1.5 s" in submit(env, call("while True: pass"))
     assert "65536 bytes" in submit(env, call("while True: print('x' * 1000)"))
     assert submit(env, call("return open('/proc/self/stat').read()")) == "I have nothing to add."  # not isolated
     assert env.get_reward() == 0.0
