@@ -12,8 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+import gc
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -21,7 +23,9 @@ import sys
 import textwrap
 import threading
 import time
-from functools import partial
+import weakref
+from dataclasses import dataclass
+from functools import partial, wraps
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,7 +37,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 
-from trl_infopo import cli, environments
+from trl_infopo import cli, environments, policies
+from trl_infopo._describe import describe
 from trl_infopo.environments import ENVIRONMENTS, BookingEnv, ClarifyEnv, booking_dataset, clarify_dataset
 from trl_infopo.environments.booking import KINDS
 from trl_infopo.environments.clarify import clarify_oracle
@@ -41,7 +46,7 @@ from trl_infopo.evaluation import Evaluation, bootstrap_mean, evaluate, user_shi
 from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode, _ModelActor
 from trl_infopo.scripts import eval as eval_script
 from trl_infopo.scripts import quickstart
-from trl_infopo.users import ScriptedUser, UserSimulatorError
+from trl_infopo.users import ChatUser, ScriptedUser, UserSimulatorError
 
 
 quiet = partial(evaluate, show_progress=False)
@@ -180,6 +185,29 @@ def test_prompt_of_environment_and_system_prompt(own):
     assert dataset[0]["prompt"][-1]["content"] == "Hello."
 
 
+@pytest.mark.parametrize("content", ["Hello.", [{"type": "text", "text": "Hello."}]])
+@pytest.mark.parametrize("observation", [" I am Ann.", [{"type": "text", "text": " I am Ann."}]])
+def test_structured_content_of_prompts(content, observation):
+    class Speaker(Greeter):
+        def reset(self, **row):
+            return observation
+
+    seen = []
+
+    def policy(messages, tools):
+        seen.extend(messages)
+        return {"role": "assistant", "content": "Hi."}
+
+    system = [{"type": "text", "text": "Be polite."}]
+    dataset = [{"prompt": [{"role": "system", "content": system}, {"role": "user", "content": content}]}]
+    quiet(policy, {"user": Speaker}, dataset, system_prompt="Ask first.")
+    assert seen[0]["content"] == [*system, {"type": "text", "text": "\n\nAsk first."}]
+    if isinstance(content, str) and isinstance(observation, str):
+        assert seen[1]["content"] == "Hello. I am Ann."
+    else:
+        assert seen[1]["content"] == [{"type": "text", "text": "Hello."}, {"type": "text", "text": " I am Ann."}]
+
+
 def test_environments_are_reused():
     made = []
 
@@ -199,6 +227,9 @@ def test_environments_are_reused():
         ({"num_runs": 0}, "`num_runs` is 0"),
         ({"batch_size": 0}, "`batch_size` is 0"),
         ({"temperature": -1.0}, "`temperature` is -1.0"),
+        ({"max_turns": 0}, "`max_turns` is 0"),
+        ({"max_completion_length": 0}, "`max_completion_length` is 0"),
+        ({"concurrency": 0}, "`concurrency` is 0"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
@@ -238,12 +269,90 @@ def test_other_settings_are_named(tmp_path):
         ({"max_turns": 3}, "`max_turns` at 16, which is now 3"),
         ({"dataset": dataset.select(range(4))}, "`dataset`"),
         ({"system_prompt": "Ask."}, "`system_prompt` at None"),
-        ({"policy": clarify_oracle}, "`policy` at 'booking_expert'"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "`chat_template_kwargs` at {}"),
+        ({"policy": clarify_oracle}, "`policy` at 'test_evaluation.booking_expert'"),
+        ({"policy": partial(booking_expert, tools=[])}, "`policy` .* now 'test_evaluation.booking_expert.tools="),
     ]:
         arguments = {"policy": booking_expert, "users": users, "dataset": dataset, **arguments}
         with pytest.raises(ValueError, match=message):
             quiet(output_dir=tmp_path, **arguments)
     assert len(lines(tmp_path)) == 6
+
+
+def test_another_user_under_the_same_name_is_named(tmp_path):
+    dataset = clarify_dataset("test", 3)
+    play = partial(quiet, clarify_oracle, output_dir=tmp_path)
+    play({"a": partial(ClarifyEnv, make_user=partial(ScriptedUser, persona="plain"))}, dataset)
+    play(clarify_users("terse"), dataset)
+    before = (tmp_path / "episodes.jsonl").read_text()
+    with pytest.raises(ValueError, match="the user 'a' made by .*persona='plain'.*, who is now .*persona='terse'"):
+        play({"a": partial(ClarifyEnv, make_user=partial(ScriptedUser, persona="terse"))}, dataset)
+    with pytest.raises(ValueError, match="the user 'terse' made by .*now made by .*patience=1"):
+        play({"terse": partial(ClarifyEnv, make_user=partial(ScriptedUser, persona="terse", patience=1))}, dataset)
+    assert (tmp_path / "episodes.jsonl").read_text() == before
+    header, *records = lines(tmp_path)
+    assert list(header["settings"]["users"]) == ["a", "terse"]
+    assert len(records) == 6
+    # All are known after the next, too
+    play(clarify_users("plain"), dataset)
+    assert list(lines(tmp_path)[0]["settings"]["users"]) == ["a", "terse", "plain"]
+
+
+def test_user_of_whom_there_is_no_episode_can_be_changed(tmp_path, monkeypatch):
+    dataset = clarify_dataset("test", 2)
+    monkeypatch.setattr(LeavingUser, "patience", 0)
+    users = {"user": partial(ClarifyEnv, make_user=LeavingUser)}
+    with pytest.raises(UserSimulatorError):
+        quiet(clarify_oracle, users, dataset, output_dir=tmp_path)
+    quiet(clarify_oracle, {"user": ClarifyEnv}, dataset, output_dir=tmp_path)
+    assert lines(tmp_path)[0]["settings"]["users"] == {"user": "trl_infopo.environments.clarify.ClarifyEnv"}
+
+
+@dataclass
+class Options:
+    depth: int
+    api_key: str = "sk-0"
+
+    def policy(self, messages, tools):
+        pass
+
+
+def decorated(function):
+    @wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (booking_expert, "test_evaluation.booking_expert"),
+        (partial(booking_expert, []), "test_evaluation.booking_expert(messages=[])"),
+        (
+            partial(partial(booking_users, "plain"), "terse"),
+            "test_evaluation.booking_users(personas=['plain', 'terse'])",
+        ),
+        (decorated(partial(call, "ask", n=2)), "test_evaluation.call(tool='ask', arguments={'n': 2})"),
+        (partial(decorated(call), tool="ask"), "test_evaluation.call(kwargs={'tool': 'ask'})"),
+        (
+            partial(ChatPolicy, "m", None, "sk-0"),
+            "trl_infopo.policies.ChatPolicy(model='m', base_url=None, api_key=...)",
+        ),
+        (Options(3).policy, "test_evaluation.Options(depth=3, api_key=...).policy"),
+        (object(), "<object object>"),
+        ({"b": {2, 1}, "a": (None, 0.5), "max_tokens": 5}, "{'a': [None, 0.5], 'b': {1, 2}, 'max_tokens': 5}"),
+        (
+            {"extra_headers": {"X-Key": "sk-0"}, "extra_query": {"k": "sk-0"}},
+            "{'extra_headers': ..., 'extra_query': ...}",
+        ),
+        ({"url": "see https://me:sk-0@host:1/v1?token=sk-0 there"}, "{'url': 'see https://host:1/v1 there'}"),
+        ("is 3 > 2? @you", "'is 3 > 2? @you'"),
+    ],
+)
+def test_descriptions(value, expected):
+    assert describe(value) == expected
 
 
 def test_retrained_weights_are_no_resumption(tmp_path):
@@ -282,6 +391,11 @@ def test_half_written_line_is_played_again(tmp_path):
     path = tmp_path / "episodes.jsonl"
     for cut in (5, len(path.read_bytes()) - 20):  # within the last episode, within the settings
         path.write_bytes(path.read_bytes()[:-cut])
+        if cut == 5:
+            # Whoever looks at an evaluation that is running leaves its file alone
+            content = path.read_bytes()
+            assert Evaluation.load(tmp_path).records == evaluation.records[:-1]
+            assert path.read_bytes() == content
         assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == evaluation
         assert Evaluation.load(tmp_path) == evaluation
 
@@ -325,7 +439,7 @@ def test_killed_evaluation_goes_on(tmp_path):
             time.sleep(float(sys.argv[2]))
             return booking_expert(messages, tools)
 
-        policy.__qualname__ = "booking_expert"
+        policy.__module__, policy.__qualname__ = "test_evaluation", "booking_expert"
         evaluate(policy, booking_users("plain"), booking_dataset("test", 40), batch_size=2, output_dir=sys.argv[1])
         """
     command = [sys.executable, "-c", textwrap.dedent(script), tmp_path, "0.02"]
@@ -378,7 +492,7 @@ def test_seed_changes_what_is_sampled(tiny):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_sampler_draws_from_the_distribution(tiny, temperature):
-    actor = _ModelActor(*tiny, None, temperature, 8)
+    actor = _ModelActor(*tiny, None, {}, temperature, 8)
     logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0, -1.0, -torch.inf])
     episodes = [SeededEpisode([], seed=f"{i}") for i in range(4000)]
     drawn = actor._make_sampler(episodes)(None, logits.expand(4000, -1)).argmax(dim=-1)
@@ -391,9 +505,70 @@ def test_generation_config_of_the_model_does_not_interfere(tiny):
     model, tokenizer = make_model(tiny[1]), tiny[1]
     options = {"max_completion_length": 64, "max_turns": 3}
     expected = quiet((model, tokenizer), {"user": AskEnvironment}, ask_dataset(3), **options).records
-    model.generation_config.update(do_sample=True, top_k=1, top_p=0.1, temperature=3.0, repetition_penalty=5.0)
+    own = model.generation_config
+    own.update(do_sample=True, top_k=1, top_p=0.1, temperature=3.0, repetition_penalty=5.0, num_beams=2)
+    own.update(min_new_tokens=9, no_repeat_ngram_size=1, suppress_tokens=[*range(len(tokenizer) - 8, len(tokenizer))])
+    before = own.to_dict()
     records = quiet((model, tokenizer), {"user": AskEnvironment}, ask_dataset(3), **options).records
     assert records == expected
+    assert model.generation_config is own
+    assert own.to_dict() == before
+
+
+@pytest.mark.parametrize("environment", ["tools", "user"])
+def test_chat_template_kwargs_reach_every_generation_prompt(tiny, monkeypatch, environment):
+    contexts, sample = [], _ModelActor._sample
+
+    def spy(actor, batch):
+        contexts.extend(map(tiny[1].decode, batch))
+        return sample(actor, batch)
+
+    monkeypatch.setattr(_ModelActor, "_sample", spy)
+    users = {"user": AskEnvironment if environment == "tools" else Chatterbox}
+    for chat_template_kwargs, ending in (
+        (None, "<|im_start|>assistant\n"),
+        ({"enable_thinking": False}, "<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+    ):
+        contexts.clear()
+        options = {"temperature": 1.0, "max_completion_length": 256, "max_turns": 3}
+        evaluation = quiet(tiny, users, ask_dataset(4), chat_template_kwargs=chat_template_kwargs, **options)
+        assert evaluation.settings["chat_template_kwargs"] == (chat_template_kwargs or {})
+        assert max(record["num_turns"] for record in evaluation.records) > 1
+        for context in contexts:
+            assert context.endswith(ending)
+            assert context.count(ending) == context.count("<|im_start|>assistant\n")
+
+
+@pytest.fixture(scope="module")
+def tiny_path(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny")
+    for part in tiny:
+        part.save_pretrained(path)
+    return path
+
+
+def test_adapter_on_disk(tiny_path, tmp_path):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_path), AutoTokenizer.from_pretrained(tiny_path)
+    torch.manual_seed(0)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False, lora_dropout=0.5
+    )
+    model = peft.get_peft_model(base, config)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    arguments = ({"user": AskEnvironment}, ask_dataset(4))
+    play = partial(quiet, temperature=1.0, max_completion_length=64, max_turns=3)
+    from_disk = play(str(tmp_path), *arguments)
+    own = base.generation_config
+    assert play((model, tokenizer), *arguments).records == from_disk.records
+    assert base.generation_config is own
+    assert play((model.merge_and_unload(), tokenizer), *arguments).records == from_disk.records
+    without = play(str(tiny_path), *arguments)
+    assert without.records != from_disk.records
+    assert without.settings["weights"] != from_disk.settings["weights"]
 
 
 def test_cut_off_conversations(tiny):
@@ -423,6 +598,7 @@ class Chatterbox:
 
 def test_templates_without_tools_are_enough_to_talk(tiny):
     model, tokenizer = tiny[0], make_tokenizer("gemma")
+    tokenizer.chat_template = tokenizer.chat_template.replace("<end_of_turn>", tokenizer.eos_token)
     options = {"max_completion_length": 64}
     evaluation = quiet((model, tokenizer), {"user": Chatterbox}, ask_dataset(2), **options)
     assert {record["stop_reason"] for record in evaluation.records} <= {"user_ended", "max_tokens"}
@@ -518,7 +694,7 @@ class Endpoint(BaseHTTPRequestHandler):
         return self.send(200, server.answer(request))
 
     def send(self, status, body):
-        body = json.dumps(body).encode()
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -626,11 +802,52 @@ def test_options_of_the_request(server):
     assert server.requests[0]["max_completion_tokens"] == 100
 
 
-@pytest.mark.parametrize("answer", [{"choices": []}, "what?"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": []},
+        {"choices": None},
+        {"choices": [None]},
+        "what?",
+        b"",
+        b'{"choices": [{"mess',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"<html>Busy</html>",
+        completion(None),
+        completion({"role": "assistant", "content": 5}),
+        completion({"role": "assistant", "content": "", "tool_calls": [{"function": None}]}),
+        completion({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "propose"}}]}),
+    ],
+    ids=lambda answer: str(answer)[:50],
+)
 def test_no_completion_is_an_error(server, answer):
     server.answer = lambda request: answer
-    with pytest.raises(PolicyError, match="no chat completion"):
+    with pytest.raises(PolicyError, match="'m' at .* failed in task 0, run 0.*it sent no chat completion") as error:
         quiet(ChatPolicy("m", server.url, KEY), clarify_users("plain"), clarify_dataset("test", 1))
+    assert len(str(error.value)) < 900
+
+
+def test_key_is_in_no_pickle(server, tmp_path, monkeypatch):
+    options = {"extra_headers": {"X-Gateway": "gateway-secret"}, "extra_query": {"code": "query-secret"}, "top_p": 0.9}
+    policy = ChatPolicy("m", server.url, KEY, request_options=options)
+    quiet(policy, clarify_users("plain"), clarify_dataset("test", 1), output_dir=tmp_path)
+    assert server.requests[0]["top_p"] == 0.9
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "'top_p': 0.9" in written
+    assert not any(secret in written for secret in (KEY, "gateway-secret", "query-secret"))
+    assert KEY.encode() not in pickle.dumps(policy)
+    # A copy reads the key of its own process
+    monkeypatch.setenv("OPENAI_API_KEY", "another-key")
+    copy = pickle.loads(pickle.dumps(policy))
+    quiet(copy, clarify_users("plain"), clarify_dataset("test", 1))
+    assert server.keys == {f"Bearer {KEY}", "Bearer another-key"}
+
+
+def test_endpoint_without_openai(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ImportError, match=r'ChatPolicy needs .*pip install "trl-infopo\[users\]"'):
+        ChatPolicy("m", "http://localhost:1/v1", KEY)
 
 
 def test_refused_key_is_not_told(server, tmp_path):
@@ -686,9 +903,20 @@ def test_command_prints_the_matrix_of_the_quick_start(quickstart_policy, tmp_pat
 def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     config = tmp_path / "eval.yaml"
-    config.write_text(f"policies: [oracle]\nenvironment: clarify\nusers: [plain]\nbase_url: {server.url}\n")
-    cli.main(["eval", "--config", str(config), "--num_tasks", "4", "--output_dir", str(tmp_path / "out")])
+    config.write_text(
+        f"policies: [oracle]\nenvironment: clarify\nusers: [plain]\nbase_url: {server.url}\n"
+        "chat_template_kwargs:\n  enable_thinking: false\n"
+    )
+    command = ["eval", "--config", str(config), "--num_tasks", "4", "--output_dir", str(tmp_path / "out")]
+    cli.main(command)
     assert re.search(r"oracle +\d\.\d\d ±", capsys.readouterr().out)
+    assert all(request["chat_template_kwargs"] == {"enable_thinking": False} for request in server.requests)
+    # As JSON it is the same setting
+    num_requests = len(server.requests)
+    cli.main([*command, "--chat_template_kwargs", '{"enable_thinking": false}'])
+    assert len(server.requests) == num_requests
+    with pytest.raises(ValueError, match="`chat_template_kwargs` at {'enable_thinking': False}.*now {}"):
+        cli.main([*command, "--chat_template_kwargs", "{}"])
     assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("*.json*"))
 
 
@@ -702,18 +930,90 @@ def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, ca
         (["--environment", "chess"], "invalid choice: 'chess'"),
         (["--baseline", "beg"], "invalid choice: 'beg'"),
         (["--environment", "clarify", "--split", "exam"], "'exam'"),
+        (["--num_runs", "0"], "`num_runs` is 0, set it to at least 1"),
+        (["--num_tasks", "0"], "`num_tasks` is 0"),
+        (["--temperature", "-1"], "`temperature` is -1.0"),
+        (["--chat_template_kwargs", "{"], "`chat_template_kwargs` is '{', which is not JSON"),
+        (["--chat_template_kwargs", "3"], "`chat_template_kwargs` is '3', write a JSON object"),
+        (["--policies", "=x"], "'=x'. Write a path"),
+        (["--policies", "x="], "'x='. Write a path"),
+        (["--policies", "/"], "'/'. Write a path"),
+        (["--policies", "no/such/policy"], "'no/such/policy', which cannot be loaded"),
+        (["--policies", "m", "--base_url", "http://localhost:1/v1"], "No API key"),
+        (["--environment", "clarify", "--users", "chat:gpt"], "No API key"),
     ],
 )
-def test_wrong_options(options, message, capsys):
+def test_wrong_options(options, message, capsys, monkeypatch):
+    if message == "No API key":
+        pytest.importorskip("openai")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(SystemExit) as error:
         cli.main(["eval", *([] if "--policies" in options else ["--policies", "a"]), *options])
     assert error.value.code == 2
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--base_url", "localhost"], "write it like"),
+        (["--users", "chat:gpt", "--user_base_url", "http://a:b@c/v1"], "use `api_key`"),
+        (["--users", "chat:"], "`model` is ''"),
+    ],
+)
+def test_wrong_endpoints(options, message, capsys, monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "--policies", "m", "--environment", "clarify", *options])
+    assert message in capsys.readouterr().err
+
+
+def test_a_policy_without_weights_is_found_before_any_is_evaluated(tiny_path, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "--policies", str(tiny_path), "no/such", "--output_dir", str(tmp_path / "out")])
+    assert "'no/such', which cannot be loaded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_model_at_a_time(tiny_path, tmp_path, monkeypatch):
+    models, load_policy = [], policies.load_policy
+
+    def load(path):
+        if isinstance(path, str):
+            assert all(model() is None for model in models)
+        policy = load_policy(path)
+        models.append(weakref.ref(policy.model))
+        return policy
+
+    monkeypatch.setattr(policies, "load_policy", load)
+    command = ["--policies", f"a={tiny_path}", f"b={tiny_path}", "--num_tasks", "1", "--max_completion_length", "8"]
+    gc.disable()  # chance must not free what the command has to
+    try:
+        cli.main(["eval", *command, "--output_dir", str(tmp_path)])
+    finally:
+        gc.enable()
+    assert len(models) == 2
+
+
+def test_another_endpoint_of_the_users_is_noticed(monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://one/v1")
+    for user_base_url, expected in ((None, "http://one/v1"), ("http://two/v1", "http://two/v1")):
+        users = eval_script.make_factories(ENVIRONMENTS["clarify"], ["chat:m"], user_base_url)
+        user = f"trl_infopo.users.chat.ChatUser(model='m', base_url='{expected}')"
+        assert describe(users["chat:m"]) == f"trl_infopo.environments.clarify.ClarifyEnv(make_user={user})"
+    with_key = partial(ChatUser, model="m", api_key=KEY, request_options={"extra_headers": {"X": KEY}})
+    assert KEY not in describe(partial(ClarifyEnv, make_user=with_key))
+
+
 def test_names_of_policies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs("out/lr=3")
+    assert eval_script.name_policies(["."]) == {tmp_path.name: "."}
+    assert eval_script.name_policies(["out/.."]) == {tmp_path.name: "out/.."}
+    assert eval_script.name_policies(["out/"]) == {"out": "out/"}
     assert eval_script.name_policies(["plain=a/b", "Qwen/Qwen3-0.6B", "out/lr=3", "x=out/lr=3"]) == {
         "plain": "a/b",
         "Qwen3-0.6B": "Qwen/Qwen3-0.6B",

@@ -16,10 +16,11 @@ import asyncio
 import inspect
 import json
 import random
+import re
 import subprocess
 import sys
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from functools import partial
 from itertools import permutations
 from statistics import mean
@@ -77,7 +78,7 @@ class Family:
     def __init__(self, make_env, dataset, oracle, plan, act_at_random):
         self.make_env, self.oracle = make_env, oracle
         self.draw = dataset
-        self.never_asks = lambda messages, tools: plan[age(messages) % len(plan)]
+        self.never_looks = lambda messages, tools: plan[age(messages) % len(plan)]
         rng = random.Random(0)
         self.acts_at_random = lambda messages, tools: act_at_random(rng)
 
@@ -155,8 +156,8 @@ class TestPolicies:
         assert mean(rewards(episodes)) >= 0.95
         assert {episode.stop_reason for episode in episodes} == {StopReason.ENVIRONMENT_DONE}
 
-    def test_never_asking_fails(self, name, held_out, play):
-        assert mean(rewards(play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].never_asks))) <= 0.2
+    def test_a_plan_that_does_not_look_at_the_game_fails(self, name, held_out, play):
+        assert mean(rewards(play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].never_looks))) <= 0.2
 
     def test_chance_fails(self, name, held_out, play):
         assert mean(rewards(play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].acts_at_random))) <= 0.2
@@ -177,12 +178,53 @@ class TestPolicies:
             assert episode.prompt[-1]["content"].endswith(first)
 
 
+class TestFeedback:
+    """Whether the prompt, which holds the first observation, is enough, or what comes back is needed."""
+
+    def test_no_plan_from_the_first_tiles_crosses_most_lakes(self):
+        """Even the best shortest way in hindsight, one for each first observation, leads into a hole."""
+        lakes = defaultdict(list)
+        for row in frozen_lake_dataset("test", 600):
+            lakes[FrozenLakeEnv().reset(**row)].append(row["lake"])
+        assert len(lakes) == 3  # a hole below, to the right, or neither
+        plans = set(permutations("DDDDRRRR"))
+        best = [max(sum(arrives(lake, plan) for lake in group) for plan in plans) for group in lakes.values()]
+        assert sum(best) / 600 <= 0.25
+
+    def test_no_list_of_guesses_finds_most_codes(self):
+        """Different guesses find at most as many codes as there are guesses, whatever their order."""
+        instructions = TextArenaEnv().reset(seed=0)
+        num_turns = int(re.search(r"You have (\d+) turns", instructions)[1])
+        assert num_turns / len(CODES) <= 0.1
+
+    def test_sokoban_is_the_control_that_needs_none(self, held_out, play):
+        def plans_ahead(messages, tools):
+            return call(solve(messages[0]["content"])[age(messages)])
+
+        assert mean(rewards(play(SokobanEnv, held_out["sokoban"], plans_ahead))) == 1.0
+
+
+def arrives(lake, plan):
+    row = column = 0
+    for step in plan:
+        row, column = row + (step == "D"), column + (step == "R")
+        if lake[row][column] == "H":
+            return False
+    return True
+
+
 def lake_level(row):
     return str(row["lake"])
 
 
 def sokoban_level(row):
     return SokobanEnv().reset(row["seed"], row["num_boxes"])
+
+
+def number_level(row):
+    env = TextArenaEnv("GuessTheNumber-v0", max_number=1000)
+    env.reset(row["seed"])
+    return json.loads(env.user.level())["game_number"]
 
 
 def mastermind_level(row):
@@ -196,6 +238,8 @@ def mastermind_level(row):
     [
         (frozen_lake_dataset, lake_level),
         (partial(sokoban_dataset, num_boxes=1), sokoban_level),
+        pytest.param(sokoban_dataset, sokoban_level, marks=pytest.mark.slow),
+        (partial(text_game_dataset, game_id="GuessTheNumber-v0", max_number=1000), number_level),
         (text_game_dataset, mastermind_level),
     ],
 )
@@ -290,15 +334,6 @@ class TestFrozenLake:
 
     def test_no_fixed_plan_is_good(self):
         lakes = [row["lake"] for row in frozen_lake_dataset("test", 300)]
-
-        def arrives(lake, plan):
-            row = column = 0
-            for step in plan:
-                row, column = row + (step == "D"), column + (step == "R")
-                if lake[row][column] == "H":
-                    return False
-            return True
-
         plans = set(permutations("DDDDRRRR"))
         assert len(plans) == 70
         assert max(mean(arrives(lake, plan) for lake in lakes) for plan in plans) <= 0.2

@@ -12,10 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+import ctypes
 import math
+import re
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,9 +28,11 @@ from hypothesis import strategies as st
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from tiny_models import REPLAY_MODELS, TREE_MODELS, VOCAB_SIZE, random_rollouts, tiny_model
 from torch import nn
+from torch.nn.attention.flex_attention import BlockMask
+from torch.utils._python_dispatch import TorchDispatchMode
 from trl.trainer.utils import add_fused_lm_head
 
-from trl_infopo import information_gain
+from trl_infopo import engines, information_gain
 from trl_infopo.causal_lm import CausalLM
 from trl_infopo.information_gain import score_information_gain, select_engine
 from trl_infopo.turns import Turn, segment_turns
@@ -290,14 +296,14 @@ def test_auto_falls_back_to_replay_and_tree_is_an_error(name):
 
 
 def see_the_whole_trunk(mask: Callable) -> Callable:
-    return lambda self, trunk_length, segment, position, start: mask(
-        self, trunk_length, segment, position, torch.full_like(start, trunk_length)
+    return lambda self, trunk_length, segment, position, start, first: mask(
+        self, trunk_length, segment, position, torch.full_like(start, trunk_length), first
     )
 
 
 def see_the_other_branches(mask: Callable) -> Callable:
-    return lambda self, trunk_length, segment, position, start: mask(
-        self, trunk_length, segment.clamp(max=0), position, start
+    return lambda self, trunk_length, segment, position, start, first: mask(
+        self, trunk_length, segment.clamp(max=0), position, start, first
     )
 
 
@@ -326,10 +332,9 @@ def test_auto_notices_wrong_positions(name, monkeypatch):
 def test_auto_notices_a_sliding_window_over_columns_instead_of_positions(monkeypatch):
     mask = CausalLM.attention_mask
 
-    def by_column(self, trunk_length, segment, position, start):
-        return mask(
-            self, trunk_length, segment, (trunk_length + torch.arange(position.size(1))).expand_as(position), start
-        )
+    def by_column(self, trunk_length, segment, position, start, first):
+        columns = (trunk_length + torch.arange(position.size(1))).expand_as(position)
+        return mask(self, trunk_length, segment, columns, start, first)
 
     monkeypatch.setattr(CausalLM, "attention_mask", by_column)
     engine, reason = select_engine(tiny_model("mistral_sliding"))
@@ -404,6 +409,216 @@ def test_prompt_learning_falls_back_to_replay(peft_config):
         score_information_gain(model, **rollouts, engine="tree")
 
 
+# ----------------------------------------------------------------------------------- long trajectories, in pieces
+
+
+@contextmanager
+def branch_tokens(value: int):
+    """Let the tree engine run so many tokens of branches in a forward."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(engines, "BRANCH_TOKENS", value)
+        yield
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("name", TREE_MODELS)
+def test_gains_do_not_depend_on_how_branches_are_packed(name, estimator):
+    model, rollouts = tiny_model(name), random_rollouts(seed=4, num_rollouts=4, max_turns=8)
+    arguments = {**rollouts, "engine": "tree", "estimator": estimator, "batch_size": 3}
+    expected = score_information_gain(model, **arguments)
+    for value in (10, 40):
+        with branch_tokens(value):
+            assert_equal(score_information_gain(model, **arguments), expected, 1e-5)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([None, 1, 2]), st.integers(1, 100))
+@settings(max_examples=25, deadline=None)
+def test_any_packing_agrees_with_the_definition(seed, num_rollouts, batch_size, value):
+    model, rollouts = tiny_model("qwen2_mixed_sliding"), random_rollouts(seed, num_rollouts, max_turns=6)
+    with branch_tokens(value):
+        gains = score_information_gain(model, **rollouts, engine="tree", batch_size=batch_size)
+    assert_equal(gains, naive_gains(model, **rollouts), 1e-4)
+
+
+@pytest.mark.parametrize("value", [1, 7, 30])
+@pytest.mark.parametrize("name", ["qwen3", "mistral_sliding", "gpt_oss"])
+def test_packing_changes_nothing_in_eager_attention(name, value):
+    model, rollouts = tiny_model(name, attn_implementation="eager"), random_rollouts(seed=2)
+    with branch_tokens(value):
+        gains = score_information_gain(model, **rollouts, engine="tree")
+    assert_equal(gains, naive_gains(model, **rollouts), 1e-4)
+
+
+def long_rollout(num_turns: int, prompt: int = 64, action: int = 24, observation: int = 40) -> dict[str, list]:
+    """One trajectory of many turns, as arguments of `score_information_gain`."""
+    generator = torch.Generator().manual_seed(0)
+    action_mask = [1] * action + ([0] * observation + [1] * action) * (num_turns - 1)
+    ids = torch.randint(3, VOCAB_SIZE, (prompt + len(action_mask) + 12,), generator=generator).tolist()
+    return {
+        "prompt_ids": [ids[:prompt]],
+        "completion_ids": [ids[prompt:-12]],
+        "turns": [segment_turns(action_mask)],
+        "masked_observations": [[ids[-12:]] * num_turns],
+    }
+
+
+class LargestTensor(TorchDispatchMode):
+    """The largest number of elements that an operation made, views apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if isinstance(output, torch.Tensor) and output.untyped_storage().nbytes() >= output.numel():
+            self.numel = max(self.numel, output.numel())
+        return output
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_tensor_grows_with_the_square_of_the_length(engine, estimator, monkeypatch):
+    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 2**13)
+    monkeypatch.setattr(engines, "BRANCH_TOKENS", 64)
+    model, largest = tiny_model("qwen3", max_position_embeddings=8192), {}
+    for num_turns in (16, 32):
+        rollout = long_rollout(num_turns)
+        with LargestTensor() as mode:
+            score_information_gain(model, **rollout, engine=engine, estimator=estimator, batch_size=1)
+        largest[num_turns] = mode.numel
+        num_tokens = len(rollout["prompt_ids"][0]) + len(rollout["completion_ids"][0])
+        # Masks have 64 rows, the MLP 96 values a token; S x S would be more than 1000 values a token, all logits 128
+        assert mode.numel <= 100 * (num_tokens + 64)
+    assert largest[32] <= 2.1 * largest[16]
+
+
+def test_a_branch_longer_than_a_forward_goes_in_pieces():
+    model, rollout = tiny_model("qwen3"), long_rollout(3, action=90)
+    with branch_tokens(32), recorded_rows(model.get_input_embeddings()) as forwards:
+        gains = score_information_gain(model, **rollout, engine="tree")
+    assert_equal(gains, naive_gains(model, **rollout), 1e-4)
+    assert len(forwards) > 3
+    assert max(forwards[1:]) <= 32
+
+
+def test_branches_need_no_more_of_the_trunk_than_what_they_see(monkeypatch):
+    widths, mask = [], CausalLM.attention_mask
+
+    def recorded(self, trunk_length, *args, **kwargs):
+        widths.append(trunk_length)
+        return mask(self, trunk_length, *args, **kwargs)
+
+    monkeypatch.setattr(CausalLM, "attention_mask", recorded)
+    model, rollout = tiny_model("qwen3", max_position_embeddings=4096), long_rollout(12)
+    with branch_tokens(40):  # one branch in a forward
+        score_information_gain(model, **rollout, engine="tree")
+    assert widths == [64 + turn.observation.start for turn in reversed(rollout["turns"][0][:-1])]
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, rollout: dict[str, list]):
+    """An update as TRL does it: fused LM head, gradient checkpointing."""
+    input_ids = torch.tensor([rollout["prompt_ids"][0] + rollout["completion_ids"][0]])
+    model.train()
+    model(input_ids=input_ids, labels=input_ids, fused_lm_head=True, use_cache=False).log_probs.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Resident memory is read from Linux's /proc.")
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_long_trajectory_scores_within_the_memory_of_its_training_step(estimator):
+    def peak_mib(function: Callable) -> float:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident_peak()
+        function()
+        return (resident_peak() - before) / 2**10
+
+    def resident_peak() -> int:
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+    rollout = long_rollout(50, prompt=1152, action=100, observation=208)
+    num_tokens = len(rollout["prompt_ids"][0]) + len(rollout["completion_ids"][0])
+    assert num_tokens > 16_000
+    size = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "vocab_size": 8192}
+    model = tiny_model("llama", max_position_embeddings=32768, initializer_range=0.02, **size)
+    scoring = peak_mib(lambda: score_information_gain(model, **rollout, engine="tree", estimator=estimator))
+    add_fused_lm_head(model)
+    model.gradient_checkpointing_enable()
+    optimizer = torch.optim.AdamW(model.parameters())
+    training = peak_mib(lambda: train_step(model, optimizer, rollout))
+    assert scoring <= training
+
+
+# ------------------------------------------------------------------------------------------------- flex attention
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("qwen3", engines.BRANCH_TOKENS), ("qwen3", 24), ("gemma2", 24), ("llama4_text", 24), ("cohere2", 24)],
+)
+def test_flex_attention_agrees_with_the_definition(name, value):
+    model, rollouts = tiny_model(name, attn_implementation="flex_attention"), random_rollouts(seed=3, num_rollouts=2)
+    expected = naive_gains(tiny_model(name, attn_implementation="eager"), **rollouts)
+    with branch_tokens(value), torch.compiler.set_stance("force_eager"):
+        for engine in ENGINES:
+            assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
+
+
+def test_auto_chooses_tree_in_flex_attention():
+    with torch.compiler.set_stance("force_eager"):
+        engine, reason = select_engine(tiny_model("qwen3", attn_implementation="flex_attention"))
+    assert engine == "tree", reason
+
+
+def test_flex_attention_gets_block_masks(monkeypatch):
+    masks, hidden_states = [], CausalLM.hidden_states
+
+    def recorded(self, rows, at, attention_mask=None, **inputs):
+        masks.append(attention_mask)
+        return hidden_states(self, rows, at, attention_mask=attention_mask, **inputs)
+
+    monkeypatch.setattr(CausalLM, "hidden_states", recorded)
+    model = tiny_model("gemma3_text", attn_implementation="flex_attention")
+    with torch.compiler.set_stance("force_eager"):
+        score_information_gain(model, **random_rollouts(seed=1), engine="tree")
+    trunk, branches = masks
+    assert trunk is None
+    assert set(branches) == {"full_attention", "sliding_attention"}
+    assert all(isinstance(mask, BlockMask) for mask in branches.values())
+
+
+@pytest.mark.parametrize("leaky", [see_the_whole_trunk, see_the_other_branches])
+def test_auto_notices_leaks_in_flex_attention(leaky, monkeypatch):
+    monkeypatch.setattr(CausalLM, "attention_mask", leaky(CausalLM.attention_mask))
+    with torch.compiler.set_stance("force_eager"):
+        engine, reason = select_engine(tiny_model("qwen3", attn_implementation="flex_attention"))
+    assert engine == "replay"
+    assert "branches see what they must not" in reason
+
+
+@pytest.mark.slow
+def test_compiled_flex_attention_agrees_with_the_definition():
+    # Full attention only: torch 2.13 cannot compile transformers' sliding windows for a CPU, whatever runs them
+    model, rollouts = tiny_model("qwen3", attn_implementation="flex_attention"), random_rollouts(seed=1)
+    gains = score_information_gain(model, **rollouts, engine="tree")
+    assert_equal(gains, naive_gains(tiny_model("qwen3", attn_implementation="eager"), **rollouts), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "attn_implementation", ["flash_attention_2", "flash_attention_3", "kernels-community/flash-attn2"]
+)
+def test_attention_without_masks_of_our_own_is_scored_with_replay(attn_implementation):
+    # As transformers sets it where the kernel is installed; the choice reads nothing else
+    model = tiny_model("qwen3")
+    model.config._attn_implementation_internal = attn_implementation
+    engine, reason = select_engine(model)
+    assert engine == "replay"
+    assert attn_implementation in reason
+
+
 # ------------------------------------------------------------------------------------------------------- cost
 
 
@@ -465,10 +680,12 @@ def test_more_work_on_another_process_leaves_the_gains_alone(engine, estimator):
     assert len(more_forwards) > len(forwards)
 
 
+@pytest.mark.parametrize("branch_tokens", [engines.BRANCH_TOKENS, 12])
 @pytest.mark.parametrize("with_factual_logps", [False, True])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_process_runs_the_same_number_of_forwards(engine, with_factual_logps, monkeypatch):
+def test_every_process_runs_the_same_number_of_forwards(engine, with_factual_logps, branch_tokens, monkeypatch):
     monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 6 * VOCAB_SIZE)
+    monkeypatch.setattr(engines, "BRANCH_TOKENS", branch_tokens)
     model = tiny_model("qwen3")
     empty = {
         "prompt_ids": [[5]],

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
@@ -51,7 +52,7 @@ class CausalLM:
 
     def pad(self, rows: list[list[int]], value: int = 0) -> torch.Tensor:
         """Right-padded, of shape (rows, columns), at least (1, 1)."""
-        rows = [torch.tensor(row) for row in rows] or [torch.tensor([value])]
+        rows = [torch.tensor(row, dtype=torch.long) for row in rows] or [torch.tensor([value])]
         return pad_sequence(rows, batch_first=True, padding_value=value).to(self.causal_lm.device)
 
     def hidden_states(self, rows: list[list[int]], at: list[tuple[int, int]], **inputs) -> torch.Tensor:
@@ -87,37 +88,56 @@ class CausalLM:
             return self.model(input_ids=input_ids, use_cache=False, **self.kwargs).logits[0]
 
     def attention_mask(
-        self, trunk_length: int, segment: torch.Tensor, position: torch.Tensor, start: torch.Tensor
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        self, trunk_length: int, segment: torch.Tensor, position: torch.Tensor, start: torch.Tensor, first: int = 0
+    ) -> torch.Tensor | BlockMask | dict[str, torch.Tensor | BlockMask]:
         """
         What a token of a branch sees: the trunk before the branch's start, and the branch up to itself. In the form
-        that the model takes: 4-D, boolean for SDPA, additive for eager attention, one per kind of layer.
+        that the model takes: boolean for SDPA, additive for eager attention, a block mask for flex attention, and one
+        per kind of layer.
 
         Args:
             trunk_length (`int`):
-                Number of cached columns, padding included.
+                Number of cached columns of the trunks, padding included.
             segment (`torch.Tensor` of shape `(R, M)`):
                 Which branch of its row a token belongs to, -1 on padding.
             position (`torch.Tensor` of shape `(R, M)`):
                 Its position in the counterfactual trajectory.
             start (`torch.Tensor` of shape `(R, M)`):
                 The position at which its branch leaves the trunk, 0 on padding.
+            first (`int`, *optional*, defaults to `0`):
+                First column that asks: those before it are in the cache.
         """
-        trunk = torch.arange(trunk_length, device=segment.device)
-        causal = torch.ones(segment.size(1), segment.size(1), dtype=torch.bool, device=segment.device).tril()
-        own = (segment[:, :, None] == segment[:, None, :]) & causal  # padding sees itself, so that no row is empty
-        visible = torch.cat([trunk < start[:, :, None], own], dim=-1)
-        keys = torch.cat([trunk.expand(len(segment), -1), position], dim=-1)[:, None, :]
-        queries = position[:, :, None]
+        trunk = torch.arange(trunk_length, device=segment.device).expand(len(segment), -1)
+        key_position = torch.cat([trunk, position], dim=1)
+        key_segment = torch.cat([torch.full_like(trunk, -2), segment], dim=1)
+        segment, position, start = segment[:, first:], position[:, first:], start[:, first:]
 
-        def prepare(kind: str) -> torch.Tensor:
-            mask = visible
-            if kind == "sliding_attention":
-                mask = mask & (queries - keys < self.config.sliding_window)
-            elif kind == "chunked_attention":
-                size = self.config.attention_chunk_size
-                mask = mask & (queries // size == keys // size)
-            mask = mask[:, None]
+        # Functions of indices, as flex attention takes them. It compiles them, so they only look up and compare.
+        def visible(row: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            in_trunk = key < start[row, query]
+            own = key_segment[row, key] == segment[row, query]  # padding sees padding, so that no row is empty
+            return in_trunk | (own & (key_position[row, key] <= position[row, query]))
+
+        def in_window(row: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            return visible(row, head, query, key) & (key_position[row, key] > horizon[row, query])
+
+        def in_chunk(row: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            return visible(row, head, query, key) & (key_chunk[row, key] == chunk[row, query])
+
+        functions = {"full_attention": visible}
+        if (window := getattr(self.config, "sliding_window", None)) is not None:
+            horizon = position - window
+            functions["sliding_attention"] = in_window
+        if (size := getattr(self.config, "attention_chunk_size", None)) is not None:
+            chunk, key_chunk = position // size, key_position // size
+            functions["chunked_attention"] = in_chunk
+
+        def prepare(kind: str) -> torch.Tensor | BlockMask:
+            shape = (len(segment), None, segment.size(1), key_segment.size(1))
+            if self.config._attn_implementation == "flex_attention":
+                return create_block_mask(functions[kind], *shape, device=segment.device)
+            row, query, key = (torch.arange(n, device=segment.device) for n in shape if n is not None)
+            mask = functions[kind](row[:, None, None], None, query[:, None], key)[:, None]
             if self.config._attn_implementation == "eager":
                 dtype = self.causal_lm.dtype
                 mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
@@ -127,11 +147,7 @@ class CausalLM:
 
         if (layer_types := getattr(self.config, "layer_types", None)) is not None:
             return {kind: prepare(kind) for kind in set(layer_types)}
-        if getattr(self.config, "sliding_window", None) is not None:
-            return prepare("sliding_attention")
-        if getattr(self.config, "attention_chunk_size", None) is not None:
-            return prepare("chunked_attention")
-        return prepare("full_attention")
+        return prepare(next(reversed(functions)))  # the narrowest that the configuration knows
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ._describe import describe
 from .policies import Policy, PolicyError, SeededEpisode, load_policy
 from .rollout import converse, converses
 from .turns import feedback_blocks
@@ -59,6 +60,7 @@ def evaluate(
     max_turns: int | None = 16,
     max_completion_length: int = 2048,
     system_prompt: str | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     success_threshold: float = 1.0,
     seed: int = 0,
     batch_size: int = 32,
@@ -70,9 +72,11 @@ def evaluate(
     """
     Let a policy do tasks with users.
 
-    The conversations are those of training: same loop, same tokens. An episode draws its random numbers from `seed`,
-    its task and its run, so that neither the batch nor an interruption changes what is sampled, and all users and
-    policies are compared under the same draws.
+    The conversations are those of training: same loop, and with the same `chat_template_kwargs` the same tokens. An
+    episode draws its random numbers from `seed`, its task and its run, so that all users and policies are compared
+    under the same draws, and in float32 neither the batch nor an interruption changes what is sampled. In bfloat16,
+    the padding of a batch changes how its numbers are rounded, which may decide between two tokens that are almost
+    equally likely.
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or [`Policy`] or `Callable`):
@@ -94,6 +98,9 @@ def evaluate(
             [`ChatPolicy`], of one message.
         system_prompt (`str`, *optional*):
             Instructions for the policy, added at the end of the prompt's own system message.
+        chat_template_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the chat template, such as `{"enable_thinking": False}`: those of the same name in the
+            training's [`InfoPOConfig`]. A [`ChatPolicy`] sends them to its endpoint in `extra_body`.
         success_threshold (`float`, *optional*, defaults to `1.0`):
             Reward from which an episode is a success.
         seed (`int`, *optional*, defaults to `0`):
@@ -104,7 +111,8 @@ def evaluate(
             Largest number of user replies and tools awaited at once.
         output_dir (`str`, *optional*):
             Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. Where
-            it holds episodes of the same settings, these are not played again. Users and runs can be added.
+            it holds episodes of the same settings, these are not played again. Users and runs can be added. Functions
+            are told apart by their names, and partials also by their arguments.
         console ([`~rich.console.Console`], *optional*):
             Console for the progress bar.
         show_progress (`bool`, *optional*, defaults to `True`):
@@ -114,7 +122,7 @@ def evaluate(
         [`Evaluation`]: The episodes and their statistics.
 
     Raises:
-        `ValueError`: If an argument is out of range, or `output_dir` holds episodes of other settings.
+        `ValueError`: If an argument is out of range, or `output_dir` holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`PolicyError`]: If an endpoint fails.
 
@@ -139,10 +147,18 @@ def evaluate(
         raise ValueError("`dataset` has no rows with a `prompt`. Pass tasks as rows with a conversational `prompt`.")
     if not users:
         raise ValueError("`users` is empty. Pass a factory of environments for each user, by the user's name.")
-    bounds = (("num_runs", num_runs, 1), ("batch_size", batch_size, 1), ("temperature", temperature, 0))
+    bounds = (
+        ("num_runs", num_runs, 1),
+        ("batch_size", batch_size, 1),
+        ("temperature", temperature, 0),
+        ("max_turns", max_turns, 1),
+        ("max_completion_length", max_completion_length, 1),
+        ("concurrency", concurrency, 1),
+    )
     for name, value, least in bounds:
-        if value < least:
+        if value is not None and value < least:
             raise ValueError(f"`{name}` is {value}, set it to at least {least}.")
+    chat_template_kwargs = dict(chat_template_kwargs or {})
     policy = load_policy(policy)
     environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
     first = [pool[0] for pool in environments.values()]
@@ -155,8 +171,10 @@ def evaluate(
         "max_turns": max_turns,
         "max_completion_length": max_completion_length,
         "system_prompt": system_prompt,
+        "chat_template_kwargs": chat_template_kwargs,
         "success_threshold": success_threshold,
         "seed": seed,
+        "users": {user: describe(make) for user, make in users.items()},
     }
     jobs = [(task, run, user) for user in users for run in range(num_runs) for task in range(len(rows))]
     path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
@@ -171,6 +189,7 @@ def evaluate(
             converses=any(map(converses, first)),
             temperature=temperature,
             max_completion_length=max_completion_length,
+            chat_template_kwargs=chat_template_kwargs,
             event_loop=event_loop,
         )
         bar = progress.add_task("success    ", total=len(jobs), completed=len(jobs) - len(open_jobs))
@@ -227,7 +246,7 @@ class Evaluation:
     @classmethod
     def load(cls, output_dir: str | os.PathLike) -> "Evaluation":
         """
-        Read all episodes that [`evaluate`] has written.
+        Read all episodes that [`evaluate`] has written, or has written so far. Nothing on disk is changed.
 
         Args:
             output_dir (`str`):
@@ -424,13 +443,22 @@ def _start(environment: Any, row: dict, system_prompt: str | None, name: str, se
     prompt = deepcopy(row["prompt"])
     observation = environment.reset(**row)
     if observation is not None:
-        prompt[-1]["content"] += observation
+        prompt[-1]["content"] = _join(prompt[-1]["content"], observation)
     if system_prompt is not None:
         if prompt[0]["role"] == "system":
-            prompt[0]["content"] += f"\n\n{system_prompt}"
+            prompt[0]["content"] = _join(prompt[0]["content"], f"\n\n{system_prompt}")
         else:
             prompt.insert(0, {"role": "system", "content": system_prompt})
     return SeededEpisode(prompt, environment, _find_tools(environment), name, seed=seed)
+
+
+def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:
+    """Content with something added. Where one of the two is made of parts, the other becomes a part, as in TRL."""
+    if isinstance(content, list) and isinstance(addition, str):
+        return [*content, {"type": "text", "text": addition}]
+    if isinstance(content, str) and isinstance(addition, list):
+        return [{"type": "text", "text": content}, *addition]
+    return content + addition
 
 
 def _reward(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
@@ -462,30 +490,48 @@ def _job(record: dict) -> tuple[int, int, str]:
 
 
 def _open_records(path: Path, settings: dict) -> list[dict]:
-    """The episodes that a file holds already. The file is made if there is none."""
+    """
+    The episodes that a file holds already. The file is made if there is none, else new users are added to its settings
+    and a half-written line at its end is dropped.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = _read_lines(path) if path.exists() else []
-    if not lines:
-        path.write_text(json.dumps({"settings": settings}) + "\n")
-        return []
-    old_settings = lines[0]["settings"]
+    old_header, *records = (_read_lines(path) if path.exists() else []) or [None]
+    if records:
+        old_settings = old_header["settings"]
+        _check_settings(path.parent, old_settings, settings, {record["user"] for record in records})
+        settings = {**settings, "users": {**old_settings["users"], **settings["users"]}}
+    content = "".join(json.dumps(line) + "\n" for line in [{"settings": settings}, *records])
+    if not path.exists() or path.read_bytes() != content.encode():
+        new_path = path.with_suffix(".new")  # so that a run that is killed here loses nothing
+        new_path.write_text(content)
+        os.replace(new_path, path)
+    return records
+
+
+def _check_settings(output_dir: Path, old_settings: dict, settings: dict, played_users: set[str]) -> None:
+    """
+    Raises:
+        `ValueError`: If settings differ, or users of whom there are episodes.
+    """
     for name in settings | old_settings:
         old, new = old_settings.get(name), settings.get(name)
-        if old != new:
+        if name != "users" and old != new:
             raise ValueError(
-                f"`output_dir` ({path.parent}) holds episodes with the setting `{name}` at {old!r}, which is now "
+                f"`output_dir` ({output_dir}) holds episodes with the setting `{name}` at {old!r}, which is now "
                 f"{new!r}. Evaluate with the old settings, take another `output_dir`, or remove this one."
             )
-    return lines[1:]
+    for user, new in settings["users"].items():
+        if user in played_users and (old := old_settings["users"][user]) != new:
+            raise ValueError(
+                f"`output_dir` ({output_dir}) holds episodes with the user {user!r} made by {old}, who is now made by "
+                f"{new}. Give the new user another name, take another `output_dir`, or remove this one."
+            )
 
 
 def _read_lines(path: Path) -> list[dict]:
-    """The objects in a file of JSON lines. A half-written one at its end, where a run was killed, is cut off."""
+    """The objects in a file of JSON lines, but for a half-written one at its end."""
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
 
 def _append(path: Path, records: list[dict]) -> None:

@@ -19,10 +19,12 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
@@ -35,13 +37,13 @@ from trl.chat_template_utils import (
 )
 
 from ._compat import parse_action
+from ._describe import describe
 from .rollout import Episode, StopReason, TokenPolicy
 from .turns import render_feedback
 from .users.endpoint import find_base_url, find_key, shared_endpoint
 
 
 if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletion
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -53,7 +55,7 @@ class PolicyError(RuntimeError):
 class SeededEpisode(Episode):
     """
     An episode with random numbers of its own, so that neither the batch that it is played in nor an interruption
-    changes what is sampled.
+    changes what is drawn.
 
     Attributes:
         seed (`str`):
@@ -81,6 +83,7 @@ class Policy(Protocol):
         converses: bool,
         temperature: float,
         max_completion_length: int,
+        chat_template_kwargs: dict[str, Any],
         event_loop: asyncio.AbstractEventLoop,
     ) -> Callable[[list[SeededEpisode]], None]:
         """
@@ -128,7 +131,7 @@ class ScriptedPolicy:
 
     @property
     def description(self) -> dict[str, str]:
-        return {"policy": getattr(self.function, "__qualname__", type(self.function).__qualname__)}
+        return {"policy": describe(self.function)}
 
     def make_actor(self, **settings) -> Callable[[list[SeededEpisode]], None]:
         def act(episodes: list[SeededEpisode]) -> None:
@@ -169,10 +172,19 @@ class ModelPolicy:
         return {"policy": type(self.model).__name__, "weights": digest.hexdigest()[:16]}
 
     def make_actor(
-        self, *, has_tools: bool, converses: bool, temperature: float, max_completion_length: int, **settings
+        self,
+        *,
+        has_tools: bool,
+        converses: bool,
+        temperature: float,
+        max_completion_length: int,
+        chat_template_kwargs: dict[str, Any],
+        **settings,
     ) -> Callable[[list[SeededEpisode]], None]:
         tokenizer, chat_template = _prepare_tokenizer(self.tokenizer, has_tools)
-        actor = _ModelActor(self.model, tokenizer, chat_template, temperature, max_completion_length)
+        actor = _ModelActor(
+            self.model, tokenizer, chat_template, chat_template_kwargs, temperature, max_completion_length
+        )
         if converses:
             actor.prepare_replies()
         return actor
@@ -186,12 +198,14 @@ class _ModelActor(TokenPolicy):
         model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
         chat_template: str | None,
+        chat_template_kwargs: dict[str, Any],
         temperature: float,
         max_completion_length: int,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.chat_template = chat_template
+        self.chat_template_kwargs = chat_template_kwargs
         self.temperature = temperature
         eos_token_ids = model.generation_config.eos_token_id or []
         eos_token_ids = [eos_token_ids] if isinstance(eos_token_ids, int) else eos_token_ids
@@ -213,6 +227,7 @@ class _ModelActor(TokenPolicy):
                     chat_template=self.chat_template,
                     add_generation_prompt=True,
                     return_dict=False,
+                    **self.chat_template_kwargs,
                 )
         self._episodes = episodes
         super().__call__(episodes)
@@ -240,18 +255,13 @@ class _ModelActor(TokenPolicy):
         input_ids = [[pad_token_id] * (width - len(context)) + context for context in contexts]
         mask = [[0] * (width - len(context)) + [1] * len(context) for context in contexts]
         sampler = [] if self.temperature == 0 else [self._make_sampler(acting)]
-        with torch.no_grad():
+        with torch.no_grad(), _without_generation_config(self.model):
             output = self.model.generate(
                 torch.tensor(input_ids, device=self.model.device),
                 attention_mask=torch.tensor(mask, device=self.model.device),
                 generation_config=GenerationConfig(
                     max_new_tokens=room,
                     do_sample=False,
-                    # Whatever the model's own configuration says
-                    temperature=1.0,
-                    top_p=1.0,
-                    top_k=50,
-                    repetition_penalty=1.0,
                     eos_token_id=self.eos_token_ids,
                     pad_token_id=pad_token_id,
                 ),
@@ -286,7 +296,22 @@ class _ModelActor(TokenPolicy):
         # TRL looks for the end of a tool call with the tokenizer's own end token alone
         is_tool = feedback[0]["role"] == "tool"
         eos_token_ids = [self.tokenizer.eos_token_id] if is_tool else self.eos_token_ids
-        return render_feedback(self.tokenizer, feedback, eos_token_ids, self.chat_template)
+        return render_feedback(
+            self.tokenizer, feedback, eos_token_ids, self.chat_template, **self.chat_template_kwargs
+        )
+
+
+@contextmanager
+def _without_generation_config(model: "PreTrainedModel") -> Iterator[None]:
+    """`generate` takes what it is not told from the model's own configuration, such as beams or penalties."""
+    own = {module: module.generation_config for module in model.modules() if "generation_config" in vars(module)}
+    for module in own:
+        module.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        for module, generation_config in own.items():
+            module.generation_config = generation_config
 
 
 def _prepare_tokenizer(
@@ -319,8 +344,8 @@ class ChatPolicy:
             Address of the endpoint, such as `"http://localhost:8000/v1"`. If `None`, the environment variable
             `OPENAI_BASE_URL`, or else OpenAI's.
         api_key (`str`, *optional*):
-            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message and no file
-            that this package writes.
+            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message, file or
+            pickle of this class.
         timeout (`float`, *optional*, defaults to `120.0`):
             Seconds that an attempt may wait for the endpoint.
         max_retries (`int`, *optional*, defaults to `4`):
@@ -330,9 +355,11 @@ class ChatPolicy:
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
             {"enable_thinking": False}}}`. They replace those that [`evaluate`] sets (`temperature`, `max_tokens`,
-            `seed`); `None` leaves one out.
+            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. They are written into
+            the settings of an evaluation, without `extra_headers`, `extra_query` and what is named like a key.
 
     Raises:
+        `ImportError`: If `openai` is not installed.
         `ValueError`: If there is no API key.
 
     Example:
@@ -355,26 +382,42 @@ class ChatPolicy:
         max_concurrency: int = 64,
         request_options: dict | None = None,
     ):
+        if find_spec("openai") is None:
+            raise ImportError('ChatPolicy needs the package `openai`: pip install "trl-infopo[users]"')
+        find_key(api_key)
         self.model = model
         self.base_url = find_base_url(base_url)
         self.timeout = timeout
         self.max_retries = max_retries
         self.max_concurrency = max_concurrency
         self.request_options = request_options or {}
-        self._api_key = find_key(api_key)
+        self._api_key = api_key
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, base_url={self.base_url!r})"
 
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_api_key": None}  # a copy reads OPENAI_API_KEY
+
     @property
     def description(self) -> dict[str, str]:
-        return {"policy": self.model, "base_url": self.base_url, "request_options": json.dumps(self.request_options)}
+        return {"policy": self.model, "base_url": self.base_url, "request_options": describe(self.request_options)}
 
     def make_actor(
-        self, *, temperature: float, max_completion_length: int, event_loop: asyncio.AbstractEventLoop, **settings
+        self,
+        *,
+        temperature: float,
+        max_completion_length: int,
+        chat_template_kwargs: dict[str, Any],
+        event_loop: asyncio.AbstractEventLoop,
+        **settings,
     ) -> Callable[[list[SeededEpisode]], None]:
+        options = {"temperature": temperature, "max_tokens": max_completion_length}
+        if chat_template_kwargs:
+            options["extra_body"] = {"chat_template_kwargs": chat_template_kwargs}
+
         async def act_together(episodes: list[SeededEpisode]) -> list:
-            acting = (self._complete(episode, temperature, max_completion_length) for episode in episodes)
+            acting = (self._complete(episode, options) for episode in episodes)
             return await asyncio.gather(*acting, return_exceptions=True)
 
         def act(episodes: list[SeededEpisode]) -> None:
@@ -389,9 +432,7 @@ class ChatPolicy:
 
         return act
 
-    async def _complete(
-        self, episode: SeededEpisode, temperature: float, max_completion_length: int
-    ) -> tuple[dict, bool]:
+    async def _complete(self, episode: SeededEpisode, options: dict[str, Any]) -> tuple[dict, bool]:
         """The next message of an episode, and whether it was cut off."""
         import openai
 
@@ -399,29 +440,33 @@ class ChatPolicy:
             "model": self.model,
             "messages": _to_openai(episode.prompt + episode.completion + episode.feedback),
             "tools": [get_json_schema(tool) for tool in episode.tools.values()] or None,
-            "temperature": temperature,
-            "max_tokens": max_completion_length,
             "seed": episode.next_action_rng().getrandbits(31),
+            **options,
             **self.request_options,
         }
         request = {name: value for name, value in request.items() if value is not None}
-        endpoint = shared_endpoint(self.base_url, self._api_key, self.max_concurrency)
+        api_key = find_key(self._api_key)
+        endpoint = shared_endpoint(self.base_url, api_key, self.max_concurrency)
         client = endpoint.client.with_options(max_retries=self.max_retries, timeout=self.timeout)
-        failure = None
         try:
             async with endpoint.slots:
-                completion = await client.chat.completions.create(**request)
+                # Raw: what openai makes of a body that is no chat completion depends on the body
+                response = await client.chat.completions.with_raw_response.create(**request)
+            return _from_openai(response.http_response.content)
         except openai.OpenAIError as error:
             failure = f"{type(error).__name__}: {error}"
-        else:
-            if not isinstance(completion, openai.types.chat.ChatCompletion) or not completion.choices:
-                failure = f"it sent no chat completion: {str(completion)[:200]!r}"
-        if failure is not None:
-            # Outside of `except`: an error of openai holds the request, and so the key
-            if len(self._api_key) >= 6:  # servers echo keys; what is shorter is no secret but a common word
-                failure = failure.replace(self._api_key, "[API key]")
-            raise PolicyError(f"The policy {self.model!r} at {self.base_url} failed in {episode.name}: {failure}")
-        return _from_openai(completion), completion.choices[0].finish_reason == "length"
+        except _NoCompletionError as error:
+            failure = str(error)
+        # Outside of `except`: an error of openai holds the request, and so the key
+        if len(api_key) >= 6:  # servers echo keys; what is shorter is no secret but a common word
+            failure = failure.replace(api_key, "[API key]")
+        # After that, as half a key would stay
+        failure = failure if len(failure) <= 600 else f"{failure[:600]}..."
+        raise PolicyError(f"The policy {self.model!r} at {self.base_url} failed in {episode.name}: {failure}")
+
+
+class _NoCompletionError(Exception):
+    """A response with a body that is not a chat completion."""
 
 
 def _to_openai(messages: list[dict]) -> list[dict]:
@@ -446,15 +491,29 @@ def _with_text_arguments(function: dict) -> dict:
     return {"name": function["name"], "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}
 
 
-def _from_openai(completion: "ChatCompletion") -> dict:
-    """The assistant message of a chat completion, with arguments as objects."""
-    answer = completion.choices[0].message
-    message = {"role": "assistant", "content": answer.content or ""}
-    calls = []
-    for call in answer.tool_calls or []:
-        try:
-            arguments = json.loads(call.function.arguments)
-        except json.JSONDecodeError:
-            arguments = call.function.arguments  # no mapping: the call fails, and the model is told so
-        calls.append({"type": "function", "function": {"name": call.function.name, "arguments": arguments}})
-    return {**message, "tool_calls": calls} if calls else message
+def _from_openai(body: bytes) -> tuple[dict, bool]:
+    """The assistant message of a chat completion, with arguments as objects, and whether it was cut off."""
+    try:
+        choice = json.loads(body)["choices"][0]
+        answer = choice["message"]
+        content = answer.get("content") or ""
+        if not isinstance(content, str):
+            raise TypeError(f"content is of type {type(content).__name__}")
+        message = {"role": "assistant", "content": content}
+        functions = [tool_call["function"] for tool_call in answer.get("tool_calls") or []]
+        if functions:
+            message["tool_calls"] = [
+                {"type": "function", "function": {"name": function["name"], "arguments": _to_object(function)}}
+                for function in functions
+            ]
+        return message, choice.get("finish_reason") == "length"
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        text = body.decode(errors="replace")
+        raise _NoCompletionError(f"it sent no chat completion ({error!r}): {text!r}") from None
+
+
+def _to_object(function: dict) -> Any:
+    try:
+        return json.loads(function["arguments"])
+    except json.JSONDecodeError:
+        return function["arguments"]  # no mapping: the call fails, and the model is told so

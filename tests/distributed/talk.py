@@ -23,16 +23,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import conftest  # noqa: F401
-from test_conversations import Replies, TalkEnvironment, make_trainer
-
-from trl_infopo.users import UserSimulatorError
 
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--output_dir", type=Path)
 parser.add_argument("--processes", type=int)
 parser.add_argument("--num_replies", type=int, nargs="+", help="of the users on each process; below 0, they fail")
+parser.add_argument("--fsdp_on_cpu", action="store_true", help="let accelerate shard without an accelerator")
 args = parser.parse_args()
+if args.fsdp_on_cpu:
+    import fsdp_on_cpu
+
+    fsdp_on_cpu.install()
+
+from test_conversations import Replies, TalkEnvironment, make_trainer  # noqa: E402
+
+from trl_infopo.users import UserSimulatorError  # noqa: E402
 
 
 class UnequalEnvironment(TalkEnvironment):
@@ -46,7 +52,12 @@ class UnequalEnvironment(TalkEnvironment):
         raise UserSimulatorError("no line after 3 attempts")
 
 
-options = {"max_turns": 9, "max_completion_length": 200, "per_device_train_batch_size": 4}
+options = {
+    "max_turns": 9,
+    "max_completion_length": 200,
+    "per_device_train_batch_size": 4,
+    "use_cpu": not args.fsdp_on_cpu,
+}
 trainer = make_trainer(args.output_dir, UnequalEnvironment, options=options)
 assert trainer.accelerator.num_processes == args.processes
 seen = {"rounds": 0, "error": None, "wrapper": None}

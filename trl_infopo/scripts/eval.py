@@ -22,6 +22,7 @@ trl-infopo eval --policies Qwen/Qwen3-8B --base_url http://localhost:8000/v1 --e
 ```
 """
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ..environments import ENVIRONMENTS, EnvironmentFamily
-from ..users import PERSONAS, ChatUser, ScriptedUser
+from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
 
 
 ASK_PROMPT = """\
@@ -72,6 +73,8 @@ class EvalArguments:
             Largest number of tokens of a conversation after its prompt.
         baseline (`list[str]`, *optional*, defaults to `["none"]`):
             System prompts, keys of `BASELINES`.
+        chat_template_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the chat template, on the command line as JSON.
         base_url (`str`, *optional*):
             OpenAI-compatible endpoint of the policies.
         user_base_url (`str`, *optional*):
@@ -82,6 +85,9 @@ class EvalArguments:
             Directory for the results.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the tasks, the sampling and the bootstrap.
+
+    Raises:
+        `ValueError`: If an argument is out of range, or `chat_template_kwargs` is not a JSON object.
     """
 
     policies: list[str] = field(
@@ -138,6 +144,13 @@ class EvalArguments:
             "choices": list(BASELINES),
         },
     )
+    chat_template_kwargs: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "Arguments of the chat template as a JSON object, those of the training: "
+            "'{\"enable_thinking\": false}'. With `--base_url`, they are sent to the endpoint."
+        },
+    )
     base_url: str | None = field(
         default=None,
         metadata={
@@ -154,7 +167,10 @@ class EvalArguments:
     )
     batch_size: int = field(
         default=32,
-        metadata={"help": "Number of episodes played at once. It does not change what is sampled."},
+        metadata={
+            "help": "Number of episodes played at once. In float32 it does not change what is sampled, in bfloat16 it "
+            "may where two tokens are almost equally likely."
+        },
     )
     output_dir: str = field(
         default="infopo-eval",
@@ -167,6 +183,23 @@ class EvalArguments:
         default=0,
         metadata={"help": "Seed of the tasks, the sampling and the bootstrap."},
     )
+
+    def __post_init__(self):
+        for name in ("num_tasks", "num_runs", "max_turns", "max_completion_length", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, set it to at least 1.")
+        if self.temperature < 0:
+            raise ValueError(f"`temperature` is {self.temperature}, set it to at least 0.")
+        if isinstance(self.chat_template_kwargs, str):
+            text = self.chat_template_kwargs
+            try:
+                self.chat_template_kwargs = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"`chat_template_kwargs` is {text!r}, which is not JSON: {error}") from None
+            if not isinstance(self.chat_template_kwargs, dict):
+                raise ValueError(
+                    f'`chat_template_kwargs` is {text!r}, write a JSON object like {{"enable_thinking": false}}.'
+                )
 
 
 def make_factories(
@@ -187,7 +220,8 @@ def make_factories(
         `dict[str, Callable]`: Factories by the users' names, or one by the environment's if it has no users.
 
     Raises:
-        `ValueError`: If there is no such user.
+        `ImportError`: If a `chat:<model>` is asked for and `openai` is not installed.
+        `ValueError`: If there is no such user, or no key or no proper address for a `chat:<model>`.
     """
     if family.user_argument is None:
         return {family.environment: family.make_environment}
@@ -196,7 +230,10 @@ def make_factories(
         if user in PERSONAS:
             choice = user if family.user_argument == "persona" else partial(ScriptedUser, persona=user)
         elif user.startswith("chat:") and family.user_argument == "make_user":
-            choice = partial(ChatUser, model=user.removeprefix("chat:"), base_url=user_base_url)
+            model = user.removeprefix("chat:")
+            # One is made here, so that what it lacks shows before a policy is loaded. It knows the address by now
+            base_url = ChatUser(Scenario("", ()), model=model, base_url=user_base_url).base_url
+            choice = partial(ChatUser, model=model, base_url=base_url)
         elif user.startswith("chat:"):
             raise ValueError(
                 f"`users` has {user!r}, but the user of {family.environment} answers through a tool and is always "
@@ -226,10 +263,10 @@ def name_policies(policies: list[str]) -> dict[str, str]:
     for policy in policies:
         name, separator, path = policy.partition("=")
         if not separator or os.path.exists(policy):
-            name, path = Path(policy).name, policy
+            name, path = Path(os.path.abspath(policy)).name, policy
         if name in named:
             raise ValueError(f"`policies` has two policies of the name {name!r}. Name them apart: name=path.")
-        if not path or Path(name).name != name or name == "..":
+        if not path or not name or Path(name).name != name or name == "..":
             raise ValueError(f"`policies` has {policy!r}. Write a path, or name=path with a name without slashes.")
         named[name] = path
     return named
@@ -254,8 +291,8 @@ def main(argv: list[str] | None = None) -> None:
         epilog="example: trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse "
         "chatty forgetful evasive. `--config eval.yaml` reads options from a file.",
     )
-    (args,) = parser.parse_args_and_config(argv)
     try:
+        (args,) = parser.parse_args_and_config(argv)
         policies = name_policies(args.policies)
         family = ENVIRONMENTS[args.environment]
         users = make_factories(family, args.users, args.user_base_url)
@@ -269,13 +306,27 @@ def main(argv: list[str] | None = None) -> None:
     from ..evaluation import evaluate, user_shift_table
     from ..policies import ChatPolicy, load_policy
 
+    def load(make: Callable[[str], Any], path: str) -> Any:
+        try:
+            return make(path)
+        except (OSError, ValueError, ImportError) as error:
+            parser.error(f"`policies` has {path!r}, which cannot be loaded: {error}")
+
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     console = Console()
     output_dir = Path(args.output_dir)
     evaluations = {}
+    make_policy = load_policy if args.base_url is None else partial(ChatPolicy, base_url=args.base_url)
+    # A typo in the last path shows now, not after the evaluation of those before
+    check = transformers.AutoTokenizer.from_pretrained if args.base_url is None else make_policy
+    for path in policies.values():
+        load(check, path)
     for name, path in policies.items():
-        policy = load_policy(path) if args.base_url is None else ChatPolicy(path, args.base_url)
+        # Not two models at once. Their memory is not free before the collection: they are in cycles of references
+        policy = None
+        gc.collect()
+        policy = load(make_policy, path)
         for baseline in args.baseline:
             row = name if baseline == "none" else f"{name}+{baseline}"
             console.print(f"\n{row} in {family.environment}, {args.num_tasks} tasks of the split {args.split!r}")
@@ -288,6 +339,7 @@ def main(argv: list[str] | None = None) -> None:
                 max_turns=args.max_turns,
                 max_completion_length=args.max_completion_length,
                 system_prompt=BASELINES[baseline],
+                chat_template_kwargs=args.chat_template_kwargs,
                 seed=args.seed,
                 batch_size=args.batch_size,
                 output_dir=output_dir / row,

@@ -40,8 +40,9 @@ class SokobanEnv:
     """
     Sokoban: push boxes onto goals. The levels and the rules are those of textarena's `Sokoban-v0`, behind a tool.
 
-    The board shows everything and nothing is left to chance, so that one could plan on the first board alone. The
-    board after each move saves the agent from keeping track of it.
+    This is the full-information control among the environments. The first board shows everything and nothing is left
+    to chance, so that a plan made on it and followed blindly solves the level: nothing has to be asked or found out.
+    The board after each move only saves the agent from keeping track of it.
 
     - **Observation**: the board after each move, the first one appended to the prompt. A move that is not possible
       says [`NOTHING_HAPPENS`], the last one [`GAME_OVER`], solved or not.

@@ -34,9 +34,13 @@ class HelpdeskEnv:
       [`~trl_infopo.users.NOTHING_TO_ADD`], as with the scripted user, and that is the placeholder too.
     - **Tools**: `find_customer`, `list_orders`, `get_order` and `get_product` read, `cancel_order`, `change_address`,
       `return_item` and `exchange_item` write, `close_ticket` ends the episode.
-    - **Reward**: 1 when every table holds exactly what it should, and the customer was told what they must be told
-      (an amount or a date) in a message that names at most three of its type, else 0. A refusal is right when nothing
-      was changed and the date that forbids the request was told.
+    - **Reward**: 1 when every table holds exactly what it should, and the customer was told the amount or date that
+      they must be told, else 0. What the agent names counts over the whole conversation, so that reading out the
+      database tells nothing: where nothing may change (a price, a question, a refusal) it names the right value and
+      no other, where something changes at most three amounts and dates. Saying one again is free, and so are the
+      return fee and the dates of the policy. A refusal is right when nothing was changed and the date that forbids
+      the request was told. An agent that does not ask can still guess: there are two reasons, three questions, and
+      four or five options of a product.
     - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, what was changed and said by then
       counts, so that an episode that is cut off is scored too.
 
@@ -100,7 +104,7 @@ class HelpdeskEnv:
             `float`: 1.0 if both are right, else 0.0.
         """
         told = self._task.told
-        if told is not None and not any(tells(message, told) for message in self._heard):
+        if told is not None and not tells(self._heard, told, self._task.max_named):
             return 0.0
         expected = Shop()
         if self._task.write is not None:
@@ -245,6 +249,9 @@ class _Listener:
         self._heard = heard
 
     def __getattr__(self, name: str):
+        # `copy` and `pickle` look for hooks before there is a `_user`
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._user, name)
 
     def reply(self, messages: list[dict]) -> str | None | Awaitable[str | None]:

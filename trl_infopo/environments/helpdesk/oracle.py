@@ -53,7 +53,8 @@ def helpdesk_oracle(messages: list[dict], tools: list[Callable]) -> dict:
     """
     Act as a good help desk does: a scripted policy for demonstrations and tests.
 
-    It asks one thing at a time, asks again where it got no answer, and takes what the customer said last as true.
+    It asks one thing at a time, asks again where it got no answer, and takes what the customer said last as true. In
+    the whole conversation it names one amount or date, the one that the customer must be told.
 
     Args:
         messages (`list[dict]`):

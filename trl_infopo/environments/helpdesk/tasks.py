@@ -19,6 +19,7 @@ import random
 import re
 import sqlite3
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -39,11 +40,13 @@ You work at the help desk of a shop. Today is {TODAY}.
 - A return costs {money(RETURN_FEE)} unless the item is faulty.
 - An exchange is for another option of the same product, in stock.
 - Otherwise refuse, change nothing, and say on which date the order was shipped or delivered.
-- Tell the customer what is refunded or charged, and what they ask. Name at most three amounts or dates in a message.
+- After a change, tell what is refunded or charged. Name at most three amounts or dates in the whole talk.
+- Without a change, name only one in the whole talk: what the customer asks for, or the date that forbids it.
+- Write amounts with a $. The fee and the dates above do not count.
 - When all is done and said, close the ticket."""
 
-# A message that names more amounts or dates than this tells none: the agent must answer, not read out the database.
-MAX_NAMED = 3
+# What the policy above names itself. The database does not hide it, so an agent may say it while it explains.
+PUBLIC = frozenset({RETURN_FEE, str(TODAY), str(RETURNABLE_SINCE)})
 
 REQUESTS = MappingProxyType(
     {
@@ -79,7 +82,8 @@ CANDIDATES = MappingProxyType(
             JOIN variants AS other ON other.product_id = sold.product_id AND other.variant_id != sold.variant_id
             WHERE delivered_on >= '{RETURNABLE_SINCE}' AND wanted.stock = 0 AND other.stock > 0
             """,
-        "question": "SELECT customer_id AS owner, order_id, status FROM orders",
+        # Only of delivered orders is there more than one thing to ask: a record of one amount would be its own answer
+        "question": "SELECT customer_id AS owner, order_id FROM orders WHERE status = 'delivered'",
         "price": "SELECT variant_id AS owner, variant_id FROM variants",
         "refuse": f"""
             SELECT customer_id AS owner, order_id, min(item_id) AS item_id, status
@@ -162,6 +166,14 @@ class Task:
     write: tuple[str, ...] | None
     told: int | str | None
 
+    @property
+    def max_named(self) -> int:
+        """
+        How many amounts and dates the agent may name in the whole conversation. Where nothing may change, words alone
+        decide: two values would be a guess. A change is decided by the database, and an exchange has two prices.
+        """
+        return 1 if self.write is None else 3
+
 
 def build_task(goal: Goal, seed: int, shop: Shop) -> Task:
     """
@@ -222,22 +234,24 @@ def build_task(goal: Goal, seed: int, shop: Shop) -> Task:
     return Task(_scenario(customer["name"], request, tuple(facts)), write, told)
 
 
-def tells(message: str, value: int | str) -> bool:
+def tells(messages: Iterable[str], value: int | str, max_named: int) -> bool:
     """
-    Whether a message tells an amount or a date.
+    Whether a conversation tells an amount or a date, and does not read out the database until it is hit.
 
     Args:
-        message (`str`):
-            What the agent said.
+        messages (`Iterable[str]`):
+            All that the agent said.
         value (`int` or `str`):
             Amount in cents, or date such as `"2026-06-03"`.
+        max_named (`int`):
+            How many different amounts and dates, this one included, the messages may name together. Those that the
+            shop's policy names do not count.
 
     Returns:
-        `bool`: `True` if it names the value, however it is spelled, and at most `MAX_NAMED` values of its type.
+        `bool`: `True` if the value is named, however it is spelled, and not too many others are.
     """
-    dates, amounts = _named(message)
-    named = amounts if isinstance(value, int) else dates
-    return value in named and len(named) <= MAX_NAMED
+    named = set().union(*map(_named, messages))
+    return value in named and len(named - PUBLIC | {value}) <= max_named
 
 
 _DATE = re.compile(
@@ -250,23 +264,30 @@ _DATE = re.compile(
     """,
     re.VERBOSE,
 )
-_AMOUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?(?!\w|[.,]\d)")
+# A number is an amount if it has a dollar sign, a unit or cents. Others count things: "2 items", "within 30 days".
+_AMOUNT = re.compile(
+    r"""
+    (?P<sign>\$\ ?)? (?<![\w.,]) (?P<whole>\d{1,3}(?:,\d{3})+|\d+) (?:\.(?P<cents>\d{1,2}))?
+    (?P<unit>\ ?(?:\$|dollars?|usd))? (?!\w|[.,]\d)
+    """,
+    re.VERBOSE,
+)
 
 
-def _named(message: str) -> tuple[set[str], set[int]]:
-    """The dates and the amounts in a message."""
+def _named(message: str) -> set[int | str]:
+    """The amounts and the dates in a message."""
     message = " ".join(message.lower().split())
-    dates = set()
+    named = set()
     for match in _DATE.finditer(message):
         name = match["name"] or match["name_before"]
         month = MONTHS.index(name) + 1 if name else int(match["month"])
         day = int(match["day"] or match["day_before"] or match["day_after"])
-        dates.add(f"{match['year'] or match['year_after'] or TODAY.year}-{month:02}-{day:02}")
-    amounts = {
-        100 * int(whole.replace(",", "")) + int(cents.ljust(2, "0") or 0)
-        for whole, cents in _AMOUNT.findall(_DATE.sub(" ", message))
-    }
-    return dates, amounts
+        named.add(f"{match['year'] or match['year_after'] or TODAY.year}-{month:02}-{day:02}")
+    for match in _AMOUNT.finditer(_DATE.sub(" ", message)):
+        cents = match["cents"] or ""
+        if match["sign"] or match["unit"] or len(cents) == 2:
+            named.add(100 * int(match["whole"].replace(",", "")) + int(cents.ljust(2, "0")))
+    return named
 
 
 def _variant(shop: Shop, variant_id: str) -> sqlite3.Row:
@@ -351,11 +372,7 @@ def _draw_goal(kind: str, split: str, rng: random.Random) -> Goal:
     wish = {"substitute": "exchange"}.get(kind, kind)
     if kind == "refuse":
         wish = rng.choice(("cancel", "address")) if found["status"] == "shipped" else "return"
-    details = {"cancel": ("mistake", "unneeded"), "return": ("faulty", "unwanted"), "question": ("paid",)}
-    if wish == "question":
-        # What has happened to the order decides what can be asked about it
-        events = {"shipped": ("shipped",), "delivered": ("shipped", "delivered")}
-        details["question"] += events.get(found["status"], ())
+    details = {"cancel": ("mistake", "unneeded"), "return": ("faulty", "unwanted"), "question": tuple(QUESTIONS)}
     return Goal(
         wish=wish,
         order_id=found.get("order_id"),

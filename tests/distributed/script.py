@@ -1,0 +1,49 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs the training script, then writes what accelerate made of it. Started by test_two_processes.py."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import conftest  # noqa: F401
+
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "scripts" / "infopo.py"
+
+facts_dir, *sys.argv[1:] = sys.argv[1:]
+if "--fsdp_on_cpu" in sys.argv:
+    sys.argv.remove("--fsdp_on_cpu")
+    import fsdp_on_cpu
+
+    fsdp_on_cpu.install()
+
+sys.argv[0] = str(SCRIPT)
+runpy.run_path(str(SCRIPT), run_name="__main__")
+
+from accelerate.state import AcceleratorState  # noqa: E402
+
+
+state = AcceleratorState()
+facts = {
+    "distributed_type": state.distributed_type.value,
+    "num_processes": state.num_processes,
+    "mixed_precision": state.mixed_precision,
+    "zero_stage": state.deepspeed_plugin.zero_stage if state.deepspeed_plugin is not None else None,
+}
+(Path(facts_dir) / f"{state.process_index}.json").write_text(json.dumps(facts))
