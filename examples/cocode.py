@@ -32,7 +32,7 @@ All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) ca
 from dataclasses import dataclass, field
 from functools import partial
 
-from trl import ModelConfig, TrlParser, get_peft_config
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.environments import CocodeEnv, cocode_dataset
@@ -77,6 +77,12 @@ def main(argv: list[str] | None = None) -> None:
         logging_steps=1,
     )
     args, training_args, model_args = parser.parse_args_and_config(argv)
+    training_args.model_init_kwargs = {
+        "revision": model_args.model_revision,
+        "attn_implementation": model_args.attn_implementation,
+        "dtype": model_args.dtype,
+        **(training_args.model_init_kwargs or {}),
+    }
 
     if args.user_model is None:
         make_user = partial(ScriptedUser, persona=args.persona)
@@ -89,6 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         train_dataset=cocode_dataset("train", args.num_tasks, training_args.seed),
         eval_dataset=cocode_dataset("validation", args.num_eval_tasks, training_args.seed),
         environment_factory=partial(CocodeEnv, make_user=make_user),
+        quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
     trainer.train()

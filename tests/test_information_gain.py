@@ -601,7 +601,7 @@ def test_auto_notices_leaks_in_flex_attention(leaky, monkeypatch):
 
 @pytest.mark.slow
 def test_compiled_flex_attention_agrees_with_the_definition():
-    # Full attention only: torch 2.13 cannot compile transformers' sliding windows for a CPU, whatever runs them
+    # Full attention only: with sliding windows, compilation for a CPU failed with torch 2.13
     model, rollouts = tiny_model("qwen3", attn_implementation="flex_attention"), random_rollouts(seed=1)
     gains = score_information_gain(model, **rollouts, engine="tree")
     assert_equal(gains, naive_gains(tiny_model("qwen3", attn_implementation="eager"), **rollouts), 1e-4)
