@@ -29,7 +29,7 @@ from .causal_lm import CausalLM
 from .turns import Turn
 
 
-BRANCH_TOKENS = 1024  # in a forward of the tree engine: its mask has this many rows, however long the trajectory
+BRANCH_TOKENS = 512  # in a forward of the tree engine: its mask has this many rows, however long the trajectory
 
 
 class Branch(NamedTuple):

@@ -127,12 +127,16 @@ def render_feedback(
         `ValueError`: If the template does not render an action, up to a token that ends it, as it was when something
             follows on it.
     """
-    action = {"role": "assistant", "content": "dummy"}
+    question = {"role": "user", "content": "dummy"}
     is_tool = feedback[0]["role"] == "tool"
     if is_tool:
-        call = {"type": "function", "function": {"name": feedback[0]["name"], "arguments": {}}}
-        action = {"role": "assistant", "content": "", "tool_calls": [call]}
-    question = {"role": "user", "content": "dummy"}
+        functions = ({"name": feedback[0]["name"], "arguments": arguments} for arguments in ({}, {"other": 1}))
+        action, other_action = (
+            {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+            for function in functions
+        )
+    else:
+        action, other_action = ({"role": "assistant", "content": content} for content in ("dummy", "other"))
 
     def render(messages: list[dict], add_generation_prompt: bool) -> list[int]:
         return tokenizer.apply_chat_template(
@@ -144,7 +148,7 @@ def render_feedback(
         )
 
     full_ids = render([question, action, *feedback], add_generation_prompt=True)
-    start = _common_length(render([question], add_generation_prompt=True), full_ids)
+    start = _common_length(render([question, other_action, *feedback], add_generation_prompt=True), full_ids)
     alone_ids = render([question, action], add_generation_prompt=False)
     stop = _common_length(alone_ids, full_ids)
     # Some templates (GLM) render the end of an action only as the beginning of what follows
