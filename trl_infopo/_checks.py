@@ -14,12 +14,11 @@
 
 """What is checked before a training starts, so that it does not fail in its middle."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from .infopo_config import InfoPOConfig
-from .rollout import converses
+from .rollout import converses, find_tools
 
 
 class CheckedFactory:
@@ -37,10 +36,7 @@ class CheckedFactory:
         self.factory = factory
         self.first = self._make()
         self.converses = converses(self.first)
-        self.has_tools = any(
-            not name.startswith("_") and name not in ("reset", "get_reward")
-            for name, _ in inspect.getmembers(type(self.first), inspect.isfunction)
-        )
+        self.has_tools = bool(find_tools(self.first))
 
     def __call__(self) -> Any:
         environment, self.first = self.first, None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
+PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_response` of 1.15 knows no tools
 
 # Overridden in `InfoPOTrainer` and its base `ConversationTrainer`, with the parameters that each must have
 OVERRIDDEN = {
@@ -126,6 +127,4 @@ def parse_action(
 
     if getattr(tokenizer, "response_template", None) is None:
         return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
-    if Version(version("trl")) < Version("1.16.0.dev0"):  # its `parse_response` knows no tools
-        return parse_response(tokenizer, ids, prefix=context)
-    return parse_response(tokenizer, ids, prefix=context, tools=tools)
+    return parse_response(tokenizer, ids, prefix=context, **({"tools": tools} if PARSES_WITH_TOOLS else {}))

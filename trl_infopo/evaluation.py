@@ -36,7 +36,7 @@ from rich.table import Table
 
 from ._describe import describe
 from .policies import Policy, PolicyError, SeededEpisode, load_policy
-from .rollout import converse, converses
+from .rollout import converse, converses, find_tools
 from .turns import feedback_blocks
 from .users import UserSimulatorError
 
@@ -185,7 +185,7 @@ def evaluate(
     progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not show_progress)
     with _event_loop() as event_loop, progress:
         act = policy.make_actor(
-            has_tools=any(map(_find_tools, first)),
+            has_tools=any(map(find_tools, first)),
             converses=any(map(converses, first)),
             temperature=temperature,
             max_completion_length=max_completion_length,
@@ -418,15 +418,6 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
-def _find_tools(environment: Any) -> dict[str, Callable]:
-    """The tools of an environment, as TRL finds them."""
-    return {
-        name: getattr(environment, name)
-        for name, _ in inspect.getmembers(type(environment), inspect.isfunction)
-        if name not in ("reset", "get_reward") and not name.startswith("_")
-    }
-
-
 def _positions(batch: list[tuple[int, int, str]]) -> list[int]:
     """For each job of a batch, how many jobs before it have the same user."""
     seen = Counter()
@@ -449,7 +440,7 @@ def _start(environment: Any, row: dict, system_prompt: str | None, name: str, se
             prompt[0]["content"] = _join(prompt[0]["content"], f"\n\n{system_prompt}")
         else:
             prompt.insert(0, {"role": "system", "content": system_prompt})
-    return SeededEpisode(prompt, environment, _find_tools(environment), name, seed=seed)
+    return SeededEpisode(prompt, environment, find_tools(environment), name, seed=seed)
 
 
 def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from inspect import get_annotations, isawaitable
+from inspect import get_annotations, getmembers, isawaitable, isfunction
 from typing import Any
 
 from .users import UserSimulatorError
@@ -101,6 +101,15 @@ def converses(environment: Any) -> bool:
     """Whether an environment needs [`converse`]: it has or declares a `user`, or a `done`."""
     declared = {name for cls in type(environment).__mro__ for name in get_annotations(cls)}
     return any(hasattr(environment, name) or name in declared for name in ("user", "done"))
+
+
+def find_tools(environment: Any) -> dict[str, Callable]:
+    """The tools of an environment by name, as TRL finds them."""
+    return {
+        name: getattr(environment, name)
+        for name, _ in getmembers(type(environment), isfunction)
+        if name not in ("reset", "get_reward") and not name.startswith("_")
+    }
 
 
 def converse(
