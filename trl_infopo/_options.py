@@ -27,6 +27,7 @@ def check_number(
     integer: bool = False,
     at_least: float | None = None,
     above: float | None = None,
+    at_most: float | None = None,
     hint: str = "",
 ) -> None:
     """
@@ -43,6 +44,8 @@ def check_number(
             Smallest value.
         above (`float`, *optional*):
             Bound that it must exceed.
+        at_most (`float`, *optional*):
+            Largest value.
         hint (`str`, *optional*):
             What else there is to say, after "set it to ...": a clause without its full stop.
 
@@ -51,11 +54,16 @@ def check_number(
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
     is_finite = is_number and (isinstance(value, Integral) or math.isfinite(value))
-    if is_finite and (at_least is None or value >= at_least) and (above is None or value > above):
+    if is_finite and not (
+        (at_least is not None and value < at_least)
+        or (above is not None and value <= above)
+        or (at_most is not None and value > at_most)
+    ):
         return
     kind = "a whole number" if integer else "a finite number"
-    bound = f" of at least {at_least}" if at_least is not None else f" above {above}" if above is not None else ""
-    raise ValueError(f"`{name}` is {value!r}, set it to {kind}{bound}{hint and f', {hint}'}.")
+    bounds = (("at least", at_least), ("above", above), ("at most", at_most))
+    bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
+    raise ValueError(f"`{name}` is {value!r}, set it to {kind}{bound and f', {bound}'}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:

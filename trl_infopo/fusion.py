@@ -91,7 +91,8 @@ def normalize_information_gain(
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
-            Gain of each turn, in nats per token; NaN where a turn has none. The rollouts of a group are adjacent.
+            Gain of each turn, in nats per token; NaN where a turn has none. An infinite gain counts as none. The
+            rollouts of a group are adjacent.
         action_lengths (`torch.Tensor` of shape `(B, K)`):
             Number of tokens of each action.
         num_generations (`int`):
@@ -107,8 +108,8 @@ def normalize_information_gain(
     Returns:
         `torch.Tensor` of shape `(B, K)`: Information advantages, 0 where a turn has no gain.
     """
-    scored = ~information_gain.isnan()
-    values = information_gain.nan_to_num(0.0)
+    scored = information_gain.isfinite()
+    values = information_gain.masked_fill(~scored, 0.0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)
