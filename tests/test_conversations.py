@@ -477,9 +477,22 @@ class UndeclaredEnvironment(AskEnvironment):
         self.user = Replies(REPLIES)
 
 
-def test_an_undeclared_user_is_a_clear_error(tmp_path):
+class UndeclaredWithoutTools:
+    def reset(self, **row):
+        self.user = Replies(REPLIES)
+
+    def get_reward(self):
+        return 0.0
+
+
+def test_a_user_who_was_not_declared_is_no_silent_mistake(tmp_path):
+    """TRL's loop plays the environment, in which nobody talks to the user: with tools, the user may be its own."""
     trainer = make_trainer(tmp_path, UndeclaredEnvironment)
-    with pytest.raises(ValueError, match="`UndeclaredEnvironment.reset` set `user`.*Declare it in the class body"):
+    with pytest.warns(UserWarning, match="`UndeclaredEnvironment.reset` set a `user`.*declare it in the class body"):
+        trainer.train()
+    assert not trainer._converses
+    trainer = make_trainer(tmp_path, UndeclaredWithoutTools)
+    with pytest.raises(ValueError, match="`UndeclaredWithoutTools.reset` set a `user`.*declare it in the class body"):
         trainer.train()
 
 

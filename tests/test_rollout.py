@@ -377,14 +377,9 @@ class SleepingUser:
 
 @pytest.mark.parametrize("shop", [Shop, ThreadSafeShop])
 def test_users_who_take_too_long_end_the_run(event_loop, shop):
-    with pytest.raises(
-        UserSimulatorError, match=r"episode 0 failed: No result within 0.2 s. Raise `feedback_timeout`"
-    ):
-        play([[say("hello?")]], [shop(SleepingUser())], event_loop, feedback_timeout=0.2)
-    with pytest.raises(
-        UserSimulatorError, match=r"episode 0 failed: No result within 0.2 s. Raise `feedback_timeout`"
-    ):
-        play([[say("hello?")]], [shop(SleepyUser(60))], event_loop, feedback_timeout=0.2)
+    for user in (SleepingUser(), SleepyUser(60)):
+        with pytest.raises(UserSimulatorError, match="episode 0 failed: No result within 0.2 s. Raise `feedback_tim"):
+            play([[say("hello?")]], [shop(user)], event_loop, feedback_timeout=0.2)
 
 
 def test_a_user_who_blocks_the_event_loop_is_a_clear_error(monkeypatch):

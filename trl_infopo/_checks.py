@@ -161,9 +161,10 @@ def check_options(
     last_action = args.max_turns == 1 or (args.max_turns is None and args.max_tool_calling_iterations == 0)
     if last_action and rollout_func is None and (args.info_gain_coef != 0 or args.log_information_gain):
         name = "max_tool_calling_iterations" if args.max_turns is None else "max_turns"
-        raise ValueError(
+        warnings.warn(
             f"`{name}` is {getattr(args, name)}, so that no action follows on feedback and no turn has a gain. Raise "
-            "it, or set `info_gain_coef=0.0` and `log_information_gain=False`."
+            "it to train with InfoPO.",
+            stacklevel=1,
         )
     if rollout_func is not None and args.max_turns is not None:
         raise ValueError(

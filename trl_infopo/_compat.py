@@ -57,7 +57,6 @@ CALLED = {
 }
 # Read, written or appended to by them
 ATTRIBUTES = (
-    "_async_tool_dicts",
     "_dist",
     "_has_async_funcs",
     "_is_vlm",
@@ -72,6 +71,7 @@ ATTRIBUTES = (
     "max_tool_calling_iterations",
     "num_generations",
     "num_generations_eval",
+    "reward_func_names",
     "reward_weights",
     "rollout_func",
     "temperature",
@@ -80,6 +80,8 @@ ATTRIBUTES = (
     "vllm_mode",
     "vllm_tensor_parallel_size",
 )
+# The same, made anew with each batch where there are tools
+ATTRIBUTES_OF_A_BATCH = ("_async_tool_dicts", "_sync_tool_dicts")
 
 
 def check_trl_version(installed: str | None = None) -> None:

@@ -60,10 +60,12 @@ def check_number(
         or (at_most is not None and value > at_most)
     ):
         return
-    kind = "a whole number" if integer else "a finite number"
     bounds = (("at least", at_least), ("above", above), ("at most", at_most))
     bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
-    raise ValueError(f"`{name}` is {value!r}, set it to {kind}{bound and f', {bound}'}{hint and f', {hint}'}.")
+    if not is_finite:
+        kind = "a whole number" if integer else "a finite number"
+        bound = f"{kind}, {bound}" if bound else kind
+    raise ValueError(f"`{name}` is {value!r}, set it to {bound}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:

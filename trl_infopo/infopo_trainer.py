@@ -12,6 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import inspect
+import logging
 import textwrap
 import time
 import warnings
@@ -259,7 +260,13 @@ class InfoPOTrainer(ConversationTrainer):
         with self.accelerator.autocast():
             if self.info_gain_engine == "auto":
                 self.info_gain_engine, reason = select_engine(self.model, max_over_processes)
-                self._progress.say(f"information gain is scored with the {self.info_gain_engine} engine: {reason}.")
+                text = f"Information gain is scored with the {self.info_gain_engine} engine: {reason}."
+                if self.info_gain_engine == "replay":
+                    logger.warning(text)
+                else:
+                    logger.info(text)
+                    if not logger.isEnabledFor(logging.INFO):  # as usual
+                        self._progress.say(text)
             # TRL's log-probabilities are the factual side, unless something random went into them, or left padding
             # into a model that does more with it than to look away
             factual_logps = output.get("old_per_token_logps")
