@@ -63,9 +63,11 @@ def check_number(
     bounds = (("at least", at_least), ("above", above), ("at most", at_most))
     bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
     if not is_finite:
-        kind = "a whole number" if integer else "a finite number"
+        kind = "to a whole number" if integer else "to a finite number"
         bound = f"{kind}, {bound}" if bound else kind
-    raise ValueError(f"`{name}` is {value!r}, set it to {bound}{hint and f', {hint}'}.")
+    elif above is None:
+        bound = f"to {bound}"
+    raise ValueError(f"`{name}` is {value!r}, set it {bound}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:
