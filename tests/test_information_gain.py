@@ -195,7 +195,7 @@ def test_the_divergence_is_never_negative(seed, engine, temperature):
 
 @contextmanager
 def masked_vocabulary(model: nn.Module, first: int):
-    """A model that gives no probability to the tokens from `first` on, as padded or restricted vocabularies have it."""
+    """A model that gives no probability to the tokens from `first` on, as padded vocabularies have it."""
 
     def mask(module, args, logits):
         return logits.index_fill(-1, torch.arange(first, logits.size(-1)), -torch.inf)
