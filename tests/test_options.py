@@ -89,6 +89,16 @@ def test_a_misspelt_option_names_the_nearest():
         make_config(info_gain_coeff=0.5)
 
 
+def test_an_own_configuration_may_take_more():
+    class Config(InfoPOConfig):
+        def __init__(self, extra, **kwargs):
+            super().__init__(**kwargs)
+            self.extra = extra
+
+    assert Config(1, output_dir="output", use_cpu=True, bf16=False).extra == 1
+    assert Config(extra=1, output_dir="output", use_cpu=True, bf16=False).extra == 1
+
+
 ANY_FLOAT = st.floats() | st.sampled_from([0.0, 1e-300, 5e-324, 1e-40, 1e300, -0.0])
 
 
