@@ -209,7 +209,7 @@ BROKEN = [
     '<tool_call>{"name": "echo", ...{}}</tool_call>',
     calls("null"),
     calls("[1, 2]"),
-    calls('"echo"', "[" * 1400),
+    calls('"echo"', "[" * 1100),
     calls('"echo"', "[" * 500 + "]" * 500),
     "<tool_call>",
     'the text <tool_call>{"name": "echo"',
