@@ -81,8 +81,8 @@ def is_done(environment: Any) -> bool:
         return False
     if not isinstance(done, bool | np.bool_):
         raise ValueError(
-            f"`{type(environment).__name__}.done` is {reprlib.repr(done)}, set it to True or False: whether the episode "
-            "is over."
+            f"`{type(environment).__name__}.done` is {reprlib.repr(done)}, set it to True or False: whether the "
+            "episode is over."
         )
     return bool(done)
 
@@ -101,8 +101,8 @@ def check_users(environments: list[Any]) -> None:
             found = reprlib.repr(getattr(environment, "user", "not set"))
             raise ValueError(
                 f"`{name}` declares a `user`, but after `reset` it is {found}, which cannot reply. Set `self.user` in "
-                f"`{name}.reset` to an object with a method `reply(messages) -> str | None`, such as a ScriptedUser or "
-                "a ChatUser."
+                f"`{name}.reset` to an object with a method `reply(messages) -> str | None`, such as a ScriptedUser "
+                "or a ChatUser."
             )
         is_shared = owners.setdefault(id(user), environment) is not environment
         if isinstance(user, ScriptedUser) and (is_shared or user.num_replies):
