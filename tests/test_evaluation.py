@@ -341,14 +341,16 @@ def decorated(function):
             "trl_infopo.policies.ChatPolicy(model='m', base_url=None, api_key=...)",
         ),
         (Options(3).policy, "test_evaluation.Options(depth=3, api_key=...).policy"),
-        (object(), "<object object>"),
-        ({"b": {2, 1}, "a": (None, 0.5), "max_tokens": 5}, "{'a': [None, 0.5], 'b': {1, 2}, 'max_tokens': 5}"),
+        (object(), "<object>"),
+        (
+            {"top_p": {2, 1}, "seed": (None, 0.5), "max_tokens": 5},
+            "{'max_tokens': 5, 'seed': [None, 0.5], 'top_p': {1, 2}}",
+        ),
         (
             {"extra_headers": {"X-Key": "sk-0"}, "extra_query": {"k": "sk-0"}},
             "{'extra_headers': ..., 'extra_query': ...}",
         ),
-        ({"url": "see https://me:sk-0@host:1/v1?token=sk-0 there"}, "{'url': 'see https://host:1/v1 there'}"),
-        ("is 3 > 2? @you", "'is 3 > 2? @you'"),
+        ({"base_url": "https://host:1/v1", "model": "a/b"}, "{'base_url': 'https://host:1/v1', 'model': 'a/b'}"),
     ],
 )
 def test_descriptions(value, expected):
