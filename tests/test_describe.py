@@ -211,7 +211,7 @@ def key(value):
 
 
 @given(harmless, harmless)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_descriptions_are_equal_where_settings_are(one, other):
     assert (describe(one) == describe(other)) == (key(one) == key(other))
 
@@ -317,7 +317,7 @@ def test_public_part_of_an_address(url, public):
 
 
 @given(st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_hidden_texts_are_those_that_are_not_written(data):
     secret = data.draw(st.text("abcXYZ019-_", min_size=4).map("Zq9".__add__))
     inner = st.recursive(

@@ -825,8 +825,8 @@ def test_options_of_the_request(server):
 )
 def test_no_completion_is_an_error(server, answer):
     server.answer = lambda request: answer
-    with pytest.raises(PolicyError, match="'m' at .* failed in task 0, run 0.*it sent no chat completion") as error:
-        quiet(ChatPolicy("m", server.url, KEY), clarify_users("plain"), clarify_dataset("test", 1))
+    with pytest.raises(PolicyError, match="failed in task 0, run 0.*'m' at .*is not a chat completion") as error:
+        quiet(ChatPolicy("m", server.url, KEY, max_retries=0), clarify_users("plain"), clarify_dataset("test", 1))
     assert len(str(error.value)) < 900
 
 
@@ -838,7 +838,11 @@ def test_key_is_in_no_pickle(server, tmp_path, monkeypatch):
     written = "".join(path.read_text() for path in tmp_path.iterdir())
     assert "'top_p': 0.9" in written
     assert not any(secret in written for secret in (KEY, "gateway-secret", "query-secret"))
-    assert KEY.encode() not in pickle.dumps(policy)
+    pickled = pickle.dumps(policy)
+    assert not any(secret.encode() in pickled for secret in (KEY, "gateway-secret", "query-secret"))
+    with pytest.raises(ValueError, match="`request_options`.*Make it anew"):
+        quiet(pickle.loads(pickled), clarify_users("plain"), clarify_dataset("test", 1))
+    policy = ChatPolicy("m", server.url, KEY, request_options={"top_p": 0.9})
     # A copy reads the key of its own process
     monkeypatch.setenv("OPENAI_API_KEY", "another-key")
     copy = pickle.loads(pickle.dumps(policy))
@@ -855,7 +859,7 @@ def test_endpoint_without_openai(monkeypatch):
 def test_refused_key_is_not_told(server, tmp_path):
     server.failures = [401] * 9
     policy = ChatPolicy("m", server.url, KEY)
-    with pytest.raises(PolicyError, match="'m' at .* failed in task 0, run 0.*AuthenticationError") as error:
+    with pytest.raises(PolicyError, match="failed in task 0, run 0.*'m' at .*status 401") as error:
         quiet(policy, clarify_users("plain"), clarify_dataset("test", 1), output_dir=tmp_path)
     assert KEY not in "".join(map(str, [error.value, error.value.__cause__, error.value.__context__, policy]))
     assert len(lines(tmp_path)) == 1
