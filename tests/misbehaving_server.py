@@ -18,12 +18,15 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 Behaviour = Callable[["Handler"], None]
+
+USAGE = {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}
 
 
 class MisbehavingServer(ThreadingHTTPServer):
@@ -80,6 +83,12 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 
+    def do_GET(self):
+        """A redirect that was followed may come so."""
+        with self.server.lock:
+            self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.respond(200, completion("followed"))
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
@@ -107,13 +116,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def completion(content, finish_reason: str = "stop", **message) -> bytes:
+def completion(content, finish_reason: str = "stop", usage: object = USAGE, **message) -> bytes:
     choice = {
         "index": 0,
         "finish_reason": finish_reason,
         "message": {"role": "assistant", "content": content, **message},
     }
-    usage = {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}
     return json.dumps(
         {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
     ).encode()
@@ -135,12 +143,12 @@ def fails(status: int, message: str = "no", **headers) -> Behaviour:
     return sends(json.dumps({"error": {"message": message, "type": "t", "code": "c"}}).encode(), status, **headers)
 
 
-def trickles(seconds: float, interval: float = 0.02) -> Behaviour:
+def trickles(seconds: float, interval: float = 0.02, status: int = 200) -> Behaviour:
     """Never silent for long, so that a timeout between two bytes never fires."""
 
     def behaviour(handler: Handler):
         body = completion("Paris.")
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Length", str(len(body) + 10**6))
         handler.end_headers()
         end = time.monotonic() + seconds
@@ -150,6 +158,32 @@ def trickles(seconds: float, interval: float = 0.02) -> Behaviour:
         handler.close_connection = True
 
     return behaviour
+
+
+def streams(first: bytes, again: bytes, seconds: float, interval: float = 0.0) -> Behaviour:
+    """Send some bytes, then others over and over: headers, trailers, whatever never comes to an end."""
+
+    def behaviour(handler: Handler):
+        end = time.monotonic() + seconds
+        with suppress(OSError):  # the client hangs up
+            handler.wfile.write(first)
+            while time.monotonic() < end and not handler.server.closing.wait(interval):
+                handler.wfile.write(again)
+        handler.close_connection = True
+
+    return behaviour
+
+
+def redirects(address: str, status: int = 307) -> Behaviour:
+    return sends(b"moved", status, Location=address)
+
+
+def bombs(num_bytes: int, status: int = 200, encoding: str = "gzip") -> Behaviour:
+    """A body of a few kilobytes that unpacks to this size."""
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
+    block = b" " * 2**20
+    packed = b"".join(packer.compress(block) for _ in range(num_bytes // len(block))) + packer.flush()
+    return sends(packed, status, Content_Encoding=encoding)
 
 
 def drops(handler: Handler) -> None:
@@ -167,11 +201,11 @@ def drops_midway(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def floods(num_bytes: int) -> Behaviour:
+def floods(num_bytes: int, status: int = 200) -> Behaviour:
     """A completion of this size, in chunks: the client learns its length only by reading it."""
 
     def behaviour(handler: Handler):
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()

@@ -29,6 +29,7 @@ from trl_infopo.users import (
     END_MARKER,
     PERSONA_PROMPT,
     ChatUser,
+    Fact,
     LocalChatModel,
     ModelUser,
     Scenario,
@@ -290,6 +291,49 @@ class TestArguments:
     def test_serves_as_make_user(self, model, tokenizer):
         factory = partial(ModelUser, model=LocalChatModel(model, tokenizer, max_tokens=4))
         assert ask(factory(SCENARIO, 3))
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "batch_size"])
+@pytest.mark.parametrize("value", [0, 1.5, float("nan"), float("inf"), "8", None, True])
+def test_numbers_are_whole_and_positive(name, value, model, tokenizer):
+    with pytest.raises(ValueError, match=f"`{name}` is {value!r}, set it to a whole number of at least 1"):
+        LocalChatModel(model, tokenizer, **{name: value})
+
+
+@pytest.mark.parametrize("value", [None, 3, ["m"]])
+def test_models_are_models(value, tokenizer):
+    with pytest.raises(ValueError, match=f"`model` is of type {type(value).__name__}"):
+        LocalChatModel(value, tokenizer)
+    with pytest.raises(ValueError, match="make one `LocalChatModel`"):
+        ModelUser(SCENARIO, model=value)
+
+
+def test_a_model_that_is_not_wrapped_is_named(model):
+    for value in ("Qwen/Qwen3-4B", model):
+        with pytest.raises(ValueError, match="`model` is of type .*make one `LocalChatModel`"):
+            ModelUser(SCENARIO, model=value)
+
+
+def test_halves_of_characters_can_be_asked(model, tokenizer):
+    chat_model = LocalChatModel(model, tokenizer, max_tokens=4)
+    replies = [
+        ask(ModelUser(Scenario(f"I {half} need", facts=()), model=chat_model), f"Where {half} to?")
+        for half in ("\ud83d", "\ufffd")
+    ]
+    assert replies[0] == replies[1]
+
+
+@pytest.mark.parametrize("prompt", ["{goal}", "{", "{profile.goal}", "{profile[0}", "{0}", "{profile:d}", None, b"x"])
+def test_persona_prompts_that_cannot_be_filled_in(prompt, model, tokenizer):
+    with pytest.raises(ValueError, match="`persona_prompt`"):
+        ModelUser(SCENARIO, model=LocalChatModel(model, tokenizer), persona_prompt=prompt)
+
+
+@pytest.mark.parametrize("sentence", ["{goal}", "{", "{value.goal}", None])
+def test_sentences_that_cannot_be_filled_in(sentence):
+    scenario = Scenario("I need a trip.", facts=(Fact("city", "Paris", ("city",), sentence),))
+    with pytest.raises(ValueError, match="`sentence` of the fact 'city'"):
+        ChatUser(scenario, model="m", api_key="local")
 
 
 def test_both_users_tell_the_model_the_same(model, tokenizer):

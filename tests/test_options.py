@@ -143,6 +143,9 @@ def test_errors_say_what_would_do():
         check_number("n", 0, integer=True, at_least=1, hint="or to None for all")
     with pytest.raises(ValueError, match="`n` is '1', set it to a whole number, at least 1 and at most 3."):
         check_number("n", "1", integer=True, at_least=1, at_most=3)
+    with pytest.raises(ValueError, match="`x` is 1000.*, set it to a finite number"):
+        check_number("x", 10**400)
+    check_number("n", 10**400, integer=True)
     with pytest.raises(ValueError, match="`x` is 'yes', set it to True or False."):
         check_bool("x", "yes")
     with pytest.raises(ValueError, match=r"`x` is 'gruop', choose one of \['group', 'batch'\]. Did you mean 'group'?"):

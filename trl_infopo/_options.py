@@ -14,7 +14,7 @@
 """What an option may be. Every error names the option, the value and the way out."""
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -54,7 +54,8 @@ def check_number(
         `ValueError`: If it is none.
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
-    is_finite = is_number and (isinstance(value, Integral) or math.isfinite(value))
+    # An integer may be too large for a float
+    is_finite = is_number and (integer or abs(value) <= sys.float_info.max)
     if is_finite and not (
         (at_least is not None and value < at_least)
         or (above is not None and value <= above)

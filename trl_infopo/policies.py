@@ -24,7 +24,6 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -41,7 +40,7 @@ from ._compat import is_malformed_call, parse_action
 from ._describe import describe
 from .rollout import Episode, StopReason, TokenPolicy
 from .turns import render_feedback
-from .users.endpoint import find_base_url, find_key, shared_endpoint
+from .users.endpoint import ChatClient, Completion, EndpointError, read_arguments
 
 
 if TYPE_CHECKING:
@@ -138,9 +137,31 @@ class ScriptedPolicy:
         def act(episodes: list[SeededEpisode]) -> None:
             for episode in episodes:
                 messages = episode.prompt + episode.completion + episode.feedback
-                episode.act(self.function(messages, list(episode.tools.values())))
+                message = self.function(messages, list(episode.tools.values()))
+                if not _is_message(message):
+                    raise PolicyError(
+                        f"The policy {describe(self.function)} returned {message!r} in {episode.name}. Return a "
+                        '`dict` with the `role` "assistant", text as its `content`, and for tool calls `tool_calls`, '
+                        'a list of {"function": {"name": ..., "arguments": ...}}.'
+                    )
+                episode.act(message)
 
         return act
+
+
+def _is_message(message: Any) -> bool:
+    """Whether the loop can play it. Arguments may be anything: the call fails, and the policy is told so."""
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return False
+    tool_calls = message.get("tool_calls") or []
+    if not isinstance(tool_calls, list) or not all(map(_is_tool_call, tool_calls)):
+        return False
+    return isinstance(message.get("content"), str) or bool(tool_calls)
+
+
+def _is_tool_call(tool_call: Any) -> bool:
+    function = tool_call.get("function") if isinstance(tool_call, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str) and "arguments" in function
 
 
 class ModelPolicy:
@@ -332,12 +353,18 @@ def _prepare_tokenizer(
     return tokenizer, None if is_chat_template_prefix_preserving(tokenizer) else get_training_chat_template(tokenizer)
 
 
-class ChatPolicy:
+class ChatPolicy(ChatClient):
     """
     A model behind any OpenAI-compatible endpoint. Needs the package `openai` (`pip install "trl-infopo[users]"`).
 
-    The episodes of a batch act concurrently. Timeouts, lost connections and the statuses 408, 409, 429 and 5xx are
-    retried by the client of `openai`; when attempts run out, the evaluation stops. Tools are sent as JSON schemas.
+    The episodes of a batch act concurrently. Tools are sent as JSON schemas. A tool call whose name or arguments are
+    of the wrong type is the model's own mistake: it is played, fails, and the model is told so.
+
+    An attempt fails when the whole response is not there within `timeout` seconds, on a lost connection, on the
+    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion or has more than 1 MiB (packed
+    or unpacked). It is repeated up to `max_retries` times, after a growing delay and no sooner than `Retry-After`
+    says, as long as that is within a minute. Other statuses, such as 401 or 404, are not retried, and redirects are
+    not followed. When attempts run out, the evaluation stops.
 
     Args:
         model (`str`):
@@ -349,20 +376,24 @@ class ChatPolicy:
             Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message, file or
             pickle of this class.
         timeout (`float`, *optional*, defaults to `120.0`):
-            Seconds that an attempt may wait for the endpoint.
+            Seconds that an attempt may take from its start to the last byte.
         max_retries (`int`, *optional*, defaults to `4`):
             Attempts after the first.
+        backoff (`float`, *optional*, defaults to `1.0`):
+            Seconds before the first retry, doubled with each further one. The delays are spread at random, down to
+            half.
         max_concurrency (`int`, *optional*, defaults to `64`):
             Largest number of requests under way at once.
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
             {"enable_thinking": False}}}`. They replace those that [`evaluate`] sets (`temperature`, `max_tokens`,
-            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. They are written into
-            the settings of an evaluation, without `extra_headers`, `extra_query` and what is named like a key.
+            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. What of them is known
+            to be harmless, such as numbers, is written into the settings of an evaluation. If they may hold a secret
+            (`extra_headers`, `extra_query`, text), they are in no pickle or copy either, which then cannot be used.
 
     Raises:
         `ImportError`: If `openai` is not installed.
-        `ValueError`: If there is no API key.
+        `ValueError`: If there is no API key, or an argument is out of range.
 
     Example:
 
@@ -381,29 +412,28 @@ class ChatPolicy:
         *,
         timeout: float = 120.0,
         max_retries: int = 4,
+        backoff: float = 1.0,
         max_concurrency: int = 64,
         request_options: dict | None = None,
     ):
-        if find_spec("openai") is None:
-            raise ImportError('ChatPolicy needs the package `openai`: pip install "trl-infopo[users]"')
-        find_key(api_key)
-        self.model = model
-        self.base_url = find_base_url(base_url)
-        self.timeout = timeout
-        self.max_retries = max_retries
-        self.max_concurrency = max_concurrency
-        self.request_options = request_options or {}
-        self._api_key = api_key
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(model={self.model!r}, base_url={self.base_url!r})"
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_api_key": None}  # a copy reads OPENAI_API_KEY
+        super().__init__(
+            model,
+            base_url,
+            api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            backoff=backoff,
+            max_concurrency=max_concurrency,
+            request_options=request_options,
+        )
 
     @property
     def description(self) -> dict[str, str]:
-        return {"policy": self.model, "base_url": self.base_url, "request_options": describe(self.request_options)}
+        return {
+            "policy": self.model,
+            "base_url": describe(self.base_url, "base_url"),
+            "request_options": describe(self.request_options),
+        }
 
     def make_actor(
         self,
@@ -419,7 +449,7 @@ class ChatPolicy:
             options["extra_body"] = {"chat_template_kwargs": chat_template_kwargs}
 
         async def act_together(episodes: list[SeededEpisode]) -> list:
-            acting = (self._complete(episode, options) for episode in episodes)
+            acting = (self._act(episode, options) for episode in episodes)
             return await asyncio.gather(*acting, return_exceptions=True)
 
         def act(episodes: list[SeededEpisode]) -> None:
@@ -427,48 +457,21 @@ class ChatPolicy:
             for episode, outcome in zip(episodes, outcomes, strict=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
-                message, is_cut = outcome
-                episode.act(message)
-                if is_cut:
+                episode.act(_to_message(outcome))
+                if outcome.is_cut:
                     episode.stop_reason = StopReason.MAX_TOKENS
 
         return act
 
-    async def _complete(self, episode: SeededEpisode, options: dict[str, Any]) -> tuple[dict, bool]:
-        """The next message of an episode, and whether it was cut off."""
-        import openai
-
-        request = {
-            "model": self.model,
-            "messages": _to_openai(episode.prompt + episode.completion + episode.feedback),
-            "tools": [get_json_schema(tool) for tool in episode.tools.values()] or None,
-            "seed": episode.next_action_rng().getrandbits(31),
-            **options,
-            **self.request_options,
-        }
-        request = {name: value for name, value in request.items() if value is not None}
-        api_key = find_key(self._api_key)
-        endpoint = shared_endpoint(self.base_url, api_key, self.max_concurrency)
-        client = endpoint.client.with_options(max_retries=self.max_retries, timeout=self.timeout)
+    async def _act(self, episode: SeededEpisode, options: dict[str, Any]) -> Completion:
+        messages = _to_openai(episode.prompt + episode.completion + episode.feedback)
+        tools = [get_json_schema(tool) for tool in episode.tools.values()] or None
+        seed = episode.next_action_rng().getrandbits(31)
         try:
-            async with endpoint.slots:
-                # Raw: what openai makes of a body that is no chat completion depends on the body
-                response = await client.chat.completions.with_raw_response.create(**request)
-            return _from_openai(response.http_response.content)
-        except openai.OpenAIError as error:
-            failure = f"{type(error).__name__}: {error}"
-        except _NoCompletionError as error:
+            return await self.complete(messages, {"tools": tools, "seed": seed, **options}, read=lambda answer: answer)
+        except EndpointError as error:
             failure = str(error)
-        # Outside of `except`: an error of openai holds the request, and so the key
-        if len(api_key) >= 6:  # servers echo keys; what is shorter is no secret but a common word
-            failure = failure.replace(api_key, "[API key]")
-        # After that, as half a key would stay
-        failure = failure if len(failure) <= 600 else f"{failure[:600]}..."
-        raise PolicyError(f"The policy {self.model!r} at {self.base_url} failed in {episode.name}: {failure}")
-
-
-class _NoCompletionError(Exception):
-    """A response with a body that is not a chat completion."""
+        raise PolicyError(f"The policy failed in {episode.name}. {failure}")
 
 
 def _to_openai(messages: list[dict]) -> list[dict]:
@@ -493,29 +496,19 @@ def _with_text_arguments(function: dict) -> dict:
     return {"name": function["name"], "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}
 
 
-def _from_openai(body: bytes) -> tuple[dict, bool]:
-    """The assistant message of a chat completion, with arguments as objects, and whether it was cut off."""
-    try:
-        choice = json.loads(body)["choices"][0]
-        answer = choice["message"]
-        content = answer.get("content") or ""
-        if not isinstance(content, str):
-            raise TypeError(f"content is of type {type(content).__name__}")
-        message = {"role": "assistant", "content": content}
-        functions = [tool_call["function"] for tool_call in answer.get("tool_calls") or []]
-        if functions:
-            message["tool_calls"] = [
-                {"type": "function", "function": {"name": function["name"], "arguments": _to_object(function)}}
-                for function in functions
-            ]
-        return message, choice.get("finish_reason") == "length"
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        text = body.decode(errors="replace")
-        raise _NoCompletionError(f"it sent no chat completion ({error!r}): {text!r}") from None
+def _to_message(completion: Completion) -> dict:
+    """The assistant message of a completion, which the loop can play: names as text, arguments as objects."""
+    message = {"role": "assistant", "content": completion.content}
+    if completion.tool_calls:
+        message["tool_calls"] = [
+            {
+                "type": "function",
+                "function": {"name": _to_name(call["name"]), "arguments": read_arguments(call["arguments"])},
+            }
+            for call in completion.tool_calls
+        ]
+    return message
 
 
-def _to_object(function: dict) -> Any:
-    try:
-        return json.loads(function["arguments"])
-    except json.JSONDecodeError:
-        return function["arguments"]  # no mapping: the call fails, and the model is told so
+def _to_name(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name)

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .._options import check_number
 from .base import Scenario, Usage, UserSimulatorError
 from .prompt import PERSONA_PROMPT, build_system_prompt, read_reply, swap_roles
 
@@ -64,12 +65,13 @@ class LocalChatModel:
         batch_size: int = 32,
         **model_kwargs,
     ):
-        for name, value in (("max_tokens", max_tokens), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"`{name}` is {value}, set it to at least 1.")
+        check_number("max_tokens", max_tokens, integer=True, at_least=1)
+        check_number("batch_size", batch_size, integer=True, at_least=1)
         if isinstance(model, str | Path):
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
             model = AutoModelForCausalLM.from_pretrained(model, **model_kwargs)
+        elif not isinstance(model, torch.nn.Module):
+            raise ValueError(f"`model` is of type {type(model).__name__}, give a hub id, a folder or a loaded model.")
         elif model_kwargs:
             raise ValueError(
                 f"{list(model_kwargs)} are for loading, but `model` is loaded: give a hub id or a folder."
@@ -187,6 +189,10 @@ class ModelUser:
     def __init__(
         self, scenario: Scenario, seed: int = 0, *, model: LocalChatModel, persona_prompt: str = PERSONA_PROMPT
     ):
+        if not isinstance(model, LocalChatModel):
+            raise ValueError(
+                f"`model` is of type {type(model).__name__}, make one `LocalChatModel` and share it among the users."
+            )
         self.scenario = scenario
         self.model = model
         self.usage = Usage()

@@ -14,9 +14,7 @@
 
 """What language models are told who play a user, and how their answers are read."""
 
-import re
-
-from .base import Scenario
+from .base import Fact, Scenario, encodable
 
 
 END_MARKER = "[END]"
@@ -59,21 +57,34 @@ def build_system_prompt(persona_prompt: str, scenario: Scenario) -> str:
         `str`: The system prompt.
 
     Raises:
-        `ValueError`: If `persona_prompt` has other fields or a stray brace.
+        `ValueError`: If `persona_prompt` or the `sentence` of a fact is not text, has other fields or a stray brace.
     """
-    facts = [f"- {fact.topic}: {fact.sentence.format(value=fact.value)}" for fact in scenario.facts]
+    if not isinstance(persona_prompt, str):
+        raise ValueError(f"`persona_prompt` is of type {type(persona_prompt).__name__}, set it to a text.")
+    facts = [f"- {fact.topic}: {_say(fact)}" for fact in scenario.facts]
     try:
-        return persona_prompt.format(
+        prompt = persona_prompt.format(
             profile=scenario.profile or "(not said)",
             facts="\n".join(facts) or "(only what is said above)",
             request=scenario.request,
             rules=scenario.rules,
             end_marker=END_MARKER,
-        ).strip()
-    except (KeyError, IndexError, ValueError) as error:
+        )
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"`persona_prompt` cannot be filled in ({error!r}). Its fields are {{profile}}, {{facts}}, {{request}}, "
             "{rules} and {end_marker}; write a brace that is meant as such twice."
+        ) from error
+    return encodable(prompt).strip()
+
+
+def _say(fact: Fact) -> str:
+    try:
+        return fact.sentence.format(value=fact.value)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The `sentence` of the fact {fact.topic!r} cannot be filled in ({error!r}). Its field is {{value}}; "
+            "write a brace that is meant as such twice."
         ) from error
 
 
@@ -91,7 +102,9 @@ def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
         `list[dict]`: The system prompt, and the messages with their roles swapped.
     """
     swapped = {"assistant": "user", "user": "assistant"}
-    conversation = [{"role": swapped[message["role"]], "content": message["content"]} for message in messages]
+    conversation = [
+        {"role": swapped[message["role"]], "content": encodable(message["content"])} for message in messages
+    ]
     if conversation[0]["role"] == "assistant":
         conversation.insert(0, {"role": "user", "content": OPENING})
     return [{"role": "system", "content": system_prompt}, *conversation]
@@ -106,9 +119,16 @@ def read_reply(text: str) -> str | None:
             The answer, with or without `<think>` blocks.
 
     Returns:
-        `str` or `None`: What the user says, empty if it is nothing, or `None` where the end marker ends the talk.
+        `str` or `None`:
+            What the user says, encodable as UTF-8, empty if it is nothing, or `None` where the end marker ends the
+            talk.
     """
-    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    said, position = [], 0
+    # A pattern would take a time that grows with the square of how often the block begins
+    while (start := text.find("<think>", position)) >= 0 and (end := text.find("</think>", start)) >= 0:
+        said.append(text[position:start])
+        position = end + len("</think>")
+    text = encodable("".join(said) + text[position:])
     # Half a block: some templates open it in the prompt, and a length limit may leave it open
     text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
     return None if END_MARKER in text else text

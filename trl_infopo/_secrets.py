@@ -1,0 +1,85 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Texts of others without what must not be repeated."""
+
+import base64
+import re
+from collections.abc import Iterable
+from html.entities import codepoint2name
+
+
+MIN_SECRET = 6  # characters; what is shorter is no secret but a common word
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """
+    Cut secrets out of a text in which a server may have repeated them: as they are, with any of their characters
+    escaped as in JSON, Python, addresses or HTML, also more than once, or in Base64, as a part of something else too.
+
+    Args:
+        text (`str`):
+            Any text.
+        secrets (`Iterable[str]`):
+            Secrets. Those of fewer than six characters are common words.
+
+    Returns:
+        `str`: The text without them.
+    """
+    secrets = sorted({secret for secret in secrets if len(secret) >= MIN_SECRET}, key=len, reverse=True)
+    for secret in secrets:
+        # A run of backslashes may be any longer, where it was escaped, so it counts as one
+        first, *others = re.sub(r"\\+", r"\\", secret)
+        # Possessive quantifiers, and none at the beginning: so it takes linear time
+        pattern = _escapes(first, r"\\") + "".join(_escapes(other, r"\\++") for other in others)
+        text = re.sub("|".join([pattern, *_base64_parts(secret)]), "[hidden]", text, flags=re.IGNORECASE)
+    return text
+
+
+def _escapes(character: str, backslashes: str) -> str:
+    """Pattern of a character and its escapes."""
+    point = ord(character)
+    utf8 = character.encode(errors="surrogatepass")
+    utf16 = character.encode("utf-16-be", "surrogatepass")
+    percent, ampersand = "%(?:25)*+", "&(?:amp;)*+"
+    escapes = [
+        "".join(f"{percent}{byte:02x}" for byte in utf8) if character != "%" else "%(?:25)++",
+        "".join(rf"\\++u{utf16[k : k + 2].hex()}" for k in range(0, len(utf16), 2)).replace(r"\\++", backslashes, 1),
+        "".join(rf"\\++x{byte:02x}" for byte in utf8).replace(r"\\++", backslashes, 1),
+        rf"{backslashes}(?:u{point:08x}|u\{{0{{0,6}}{point:x}\}}|x{point:02x}|{point:03o})",
+        f"{ampersand}#(?:x0{{0,6}}{point:x}|0{{0,6}}{point});",
+    ]
+    if character == "&":
+        escapes.append("&(?:amp;)++")
+    elif point in codepoint2name or character == "'":
+        escapes.append(f"{ampersand}{codepoint2name.get(point, 'apos')};")
+    elif character == " ":
+        escapes.append(r"\+")
+    if character == "\\":
+        escapes.append(backslashes)
+    else:
+        escapes.append(f"(?:{backslashes})?{re.escape(character)}")
+    return f"(?:{'|'.join(escapes)})"
+
+
+def _base64_parts(secret: str) -> list[str]:
+    """Patterns of a text within something in Base64, with one for each of the three ways in which it may lie there."""
+    parts = []
+    for shift in range(3):
+        data = bytes(shift) + secret.encode(errors="surrogatepass")
+        encoded = base64.b64encode(data).decode()
+        # The first and the last character may also hold bits of what is around it
+        part = encoded[(0, 2, 3)[shift] : len(data) * 8 // 6]
+        parts.append(re.escape(part).replace(r"\+", "[+-]").replace("/", "[/_]"))
+    return parts
