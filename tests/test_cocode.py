@@ -18,6 +18,7 @@ import json
 import random
 import re
 import statistics
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -116,7 +117,7 @@ class TestCatalogue:
         assert len({detail.topic for function in CATALOGUE.values() for detail in function.details}) > 40
 
     def test_every_detail_matters(self):
-        # Whoever gets any detail wrong fails nearly all hidden tests, whatever the others are
+        # Whoever gets any detail wrong fails every hidden test, whatever the others are
         for name, function in CATALOGUE.items():
             runs = {variant: function.load(variant) for variant in function.variants()}
             for variant in runs:
@@ -129,7 +130,7 @@ class TestCatalogue:
                 }
                 assert json.dumps(tests) == before  # the arguments are not worked on in place
                 assert passed.pop(variant) == 10
-                assert max(passed.values()) <= 2, (name, variant, passed)
+                assert max(passed.values()) == 0, (name, variant, passed)
 
     def test_calls_and_values_survive_json(self):
         for name, function in CATALOGUE.items():
@@ -140,7 +141,7 @@ class TestCatalogue:
     def test_hidden_tests_are_different_calls(self):
         for name, function in CATALOGUE.items():
             for variant in function.variants()[:3]:
-                assert len({json.dumps(arguments) for arguments, _ in hidden_tests(name, variant)}) >= 8, name
+                assert len({json.dumps(arguments) for arguments, _ in hidden_tests(name, variant)}) == 10, name
 
     def test_choices_can_be_told_apart(self):
         for function in CATALOGUE.values():
@@ -288,6 +289,103 @@ class TestCatalogue:
     )
     def test_known_values(self, name, variant, arguments, expected):
         assert CATALOGUE[name].load(variant)(*arguments) == expected
+
+
+def answer_key(value):
+    """The same text for whatever one answer can pass for: numbers that are close, a tuple and a list."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(round(float(value), 6))
+    if isinstance(value, list | tuple):
+        return json.dumps([answer_key(item) for item in value])
+    if isinstance(value, dict):
+        return json.dumps({key: answer_key(item) for key, item in sorted(value.items())})
+    return json.dumps(value)
+
+
+def inputs(name, variant):
+    return json.dumps([arguments for arguments, _ in hidden_tests(name, variant)])
+
+
+def best_answers(name, variants):
+    """
+    What the best submission that asks nothing returns: for each set of inputs that it may meet, and each of them, the
+    answer that is right for most of the variants. The mean share of calls that it passes comes with it.
+    """
+    answers, passed = {}, 0
+    for met, group in itertools.groupby(sorted(variants, key=partial(inputs, name)), partial(inputs, name)):
+        tests = [hidden_tests(name, variant) for variant in group]
+        answers[met] = []
+        for expected in zip(*[[value for _, value in test] for test in tests]):
+            counts = Counter(map(answer_key, expected))
+            [(best, count)] = counts.most_common(1)
+            answers[met].append(next(value for value in expected if answer_key(value) == best))
+            passed += count
+    return answers, passed / 10 / len(variants)
+
+
+class TestBlindSubmissions:
+    """Nobody scores without asking, whatever they know of the tests. They may know all inputs beforehand."""
+
+    def test_the_inputs_do_not_depend_on_the_details(self):
+        for name, function in CATALOGUE.items():
+            assert len({inputs(name, variant) for variant in function.variants()}) == 1, name
+
+    @pytest.mark.parametrize("split", ["all", "train"])
+    def test_the_best_of_them_scores_next_to_nothing(self, split):
+        scores = {}
+        for name, function in CATALOGUE.items():
+            variants = [v for v in function.variants() if split == "all" or split_of(name, v) == split]
+            _, scores[name] = best_answers(name, variants)
+        assert max(scores.values()) <= 0.2, max(scores, key=scores.get)
+        assert statistics.mean(scores.values()) <= 0.1
+        weights = [len(CATALOGUE[name].variants()) for name in scores]
+        assert statistics.fmean(scores.values(), weights) <= 0.1
+
+    def test_what_is_learnt_by_heart_from_the_training_split_scores_nothing_on_the_others(self):
+        for name, function in CATALOGUE.items():
+            variants = {split: [] for split in ("train", "validation", "test")}
+            for variant in function.variants():
+                variants[split_of(name, variant)].append(variant)
+            answers, _ = best_answers(name, variants["train"])
+            for variant in variants["validation"] + variants["test"]:
+                told = answers.get(inputs(name, variant), [])
+                assert not any(
+                    answer_key(answer) == answer_key(value)
+                    for answer, (_, value) in zip(told, hidden_tests(name, variant))
+                )
+
+    @needs_sandbox
+    def test_through_the_sandbox_with_a_look_at_the_inputs(self):
+        # Looks for its inputs, wherever they may be, and answers what is right for most of the details that fit them
+        name = "average_score"
+        variants = CATALOGUE[name].variants()
+        answers, best = best_answers(name, variants)
+        code = f"""
+import gc, json, sys
+ANSWERS = {answers!r}
+def average_score(scores):
+    seen, frame = [], sys._getframe()
+    while frame:
+        seen += frame.f_locals.values()
+        frame = frame.f_back
+    for item in [*seen, *gc.get_objects()]:
+        try:
+            met = json.dumps(item)
+            if met in ANSWERS:
+                return ANSWERS[met][item.index([scores])]
+        except Exception:
+            pass
+    for met, answers in ANSWERS.items():
+        if [scores] in json.loads(met):
+            return answers[json.loads(met).index([scores])]
+"""
+        prompt = [{"role": "user", "content": "I need a Python function `average_score(scores)`."}]
+        rows = [
+            {"prompt": prompt, "function": name, "choices": json.dumps(variant), "seed": 0} for variant in variants
+        ]
+        score = mean_reward(lambda messages, tools: submission(code), rows)
+        assert 0 < score <= 0.2
+        assert score == pytest.approx(best)
 
 
 class TestConversation:

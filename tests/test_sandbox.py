@@ -13,10 +13,14 @@
 # limitations under the License.
 
 import asyncio
+import ctypes
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -30,7 +34,7 @@ from hypothesis import strategies as st
 from trl_infopo.environments.cocode import (
     CocodeEnv,
     Limits,
-    SandboxResult,
+    Outcome,
     run_code,
     runner,
     sandbox,
@@ -48,8 +52,13 @@ ROW = {
     "choices": '["are different names", "none of them", "in reverse order"]',
     "seed": 0,
 }
+SITE_PACKAGES = Path(pytest.__file__).parents[1]
+# In a Python without a virtual environment, the installed packages lie within the standard library
+INSTALLED = Path(os.__file__).with_name("site-packages")
+INSTALLED = INSTALLED if INSTALLED.exists() else SITE_PACKAGES
 HONEST = "def unique(names):\n    return [name for name in names[::-1] if names.count(name) == 1]"
 REFUSED = "PermissionError"
+NOBODY = 65534
 
 
 def call(body):
@@ -106,6 +115,31 @@ HOSTILE = {
     "symlink": (call("import os\nos.symlink('/', 'root')\nreturn os.listdir('root')"), REFUSED),
     "read_a_file": (call("return open('/etc/passwd').read()"), REFUSED),
     "list_a_directory": (call("import os\nreturn os.listdir('/')"), REFUSED),
+    "list_the_library": (call("import os\nreturn os.listdir(os.path.dirname(os.__file__))"), REFUSED),
+    "list_installed_packages": (call("import os\nreturn os.listdir('INSTALLED')"), REFUSED),
+    "list_installed_packages_by_another_path": (
+        call("import json, os\nreturn os.listdir(os.path.dirname(json.__file__) + '/../..' * 20 + 'INSTALLED')"),
+        REFUSED,
+    ),
+    "walk_installed_packages": (
+        call("import os\ndef stop(error): raise error\nreturn list(os.walk('INSTALLED', onerror=stop))"),
+        REFUSED,
+    ),
+    "find_without_reading": (call("import os\nreturn os.open('/etc/passwd', os.O_PATH)"), REFUSED),
+    "unnamed_file": (call("import os\nreturn os.open('/tmp', os.O_TMPFILE | os.O_RDWR)"), REFUSED),
+    "lock_with_priorities": (
+        call(
+            "import ctypes, platform\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+            "number = {'x86_64': 202, 'aarch64': 98}[platform.machine()]\n"
+            "if libc.syscall(number, ctypes.byref(ctypes.c_int(0)), 6, 0, None) == -1 and ctypes.get_errno() == 1:\n"
+            "    raise PermissionError('no priorities')"
+        ),
+        "no priorities",
+    ),
+    "gain_capabilities": (
+        call("import ctypes\nif ctypes.CDLL(None).capset(bytes(8), bytes(24)) == -1: raise PermissionError('no way')"),
+        "no way",
+    ),
     "environment_variables": (call("import os\nraise ValueError(str(dict(os.environ)))"), "ValueError: {"),
     "environment_of_the_parent": (call("return open('/proc/PARENT/environ').read()"), REFUSED),
     "memory_of_the_parent": (call("return open('/proc/PARENT/mem', 'rb').read()"), REFUSED),
@@ -145,9 +179,18 @@ HOSTILE = {
     "exit_on_loading": ("raise SystemExit", "did not load: SystemExit"),
     "abort": (call("import os\nos.abort()"), "crashed with SIG"),
     "closed_output": (call("import os\nos.close(1)"), "ended before"),
-    "forged_success": (
+    "forged_success": (call("import os\nos.write(1, b'\\n[true, true]')\nos._exit(0)"), "nothing to add"),
+    "forged_success_of_all_calls": (
         call("import os\nos.write(1, b'\\n[' + b', '.join([b'[true, true]'] * 10) + b']')\nos._exit(0)"),
-        "nothing to add",
+        "ended before",
+    ),
+    "forged_report_of_the_runner": (
+        call("import os\nos.write(1, b'[0, 5.0, 13]\\n\\n[true, true]\\n' * 10)\nos._exit(0)"),
+        "ended before",
+    ),
+    "ask_for_the_next_call": (
+        call("import os\nos.write(1, b'\\n[true, true]\\n[0, 5.0, 13]\\n')\nreturn os.read(0, 99)"),
+        "took more than 1.5 s",
     ),
     "forged_nonsense": (call("import os\nos.write(1, b'\\n{\"score\": 1}')\nos._exit(0)"), "ended before"),
     "forged_nesting": (call("import os\nos.write(1, b'\\n' + b'[' * 60000)\nos._exit(0)"), "ended before"),
@@ -195,6 +238,63 @@ def submit(env, code):
     return asyncio.run(env.submit(code))
 
 
+def fill_in(code, parent, canary, port):
+    """A hostile submission against this machine."""
+    for word, value in {
+        "PARENT": parent,
+        "CANARY": canary,
+        "PORT": port,
+        "REPOSITORY": Path(tasks.__file__).parents[4],
+        "SITE_PACKAGES": SITE_PACKAGES,
+        "INSTALLED": INSTALLED,
+        "TASKS": tasks.__file__,
+    }.items():
+        code = code.replace(word, str(value))
+    return code
+
+
+def may_run(python):
+    """Whether an ordinary user may, and it is one of those that the package supports."""
+    check = [python, "-c", "import sys; assert sys.version_info >= (3, 11)"]
+    try:
+        return subprocess.run(check, user=NOBODY, cwd="/", env={}, stderr=subprocess.DEVNULL).returncode == 0
+    except PermissionError:
+        return False
+
+
+@pytest.fixture(params=["root", "ordinary user", "root without CAP_SETPCAP"])
+def trainer(request, tmp_path_factory):
+    """Runs a script as a trainer of that user would, with `sandbox` to import and a directory of its own for files."""
+    options, python = {}, sys.executable
+    if request.param.startswith("root") and os.getuid():
+        pytest.skip("the tests are not run as root")
+    if request.param == "root without CAP_SETPCAP":
+        options["preexec_fn"] = lambda: ctypes.CDLL(None).prctl(24, ctypes.c_long(8), 0, 0, 0)
+    if request.param == "ordinary user" and not os.getuid():
+        python = next(filter(may_run, [sys.executable, *map(str, Path("/usr/bin").glob("python3.??"))]), None)
+        if python is None:
+            pytest.skip("no Python that another user may run")
+        options.update(user=NOBODY, group=NOBODY, extra_groups=[])
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        for file in (sandbox.__file__, runner.__file__):
+            shutil.copy(file, directory)
+        files = Path(directory, "files")
+        files.mkdir()
+        files.chmod(0o777)
+
+        def run(script, **kwargs):
+            script = f"import sys; sys.path.insert(0, {directory!r})\n" + textwrap.dedent(script)
+            environment = {"TMPDIR": str(files)}
+            command = [python, "-c", script]
+            return subprocess.run(
+                command, capture_output=True, text=True, cwd=files, env=environment, **options, **kwargs
+            )
+
+        run.user, run.files = request.param, files
+        yield run
+
+
 @pytest.fixture
 def env(monkeypatch):
     monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=1.5))
@@ -208,15 +308,7 @@ def test_hostile_submission_is_contained(name, env, tmp_path, monkeypatch):
     canary.write_text("alive")
     code, told = HOSTILE[name]
     with socket.create_server(("127.0.0.1", 0)) as server:
-        for word, value in {
-            "PARENT": os.getpid(),
-            "CANARY": canary,
-            "PORT": server.getsockname()[1],
-            "REPOSITORY": Path(tasks.__file__).parents[4],
-            "SITE_PACKAGES": Path(pytest.__file__).parents[1],
-            "TASKS": tasks.__file__,
-        }.items():
-            code = code.replace(word, str(value))
+        code = fill_in(code, os.getpid(), canary, server.getsockname()[1])
         started = time.monotonic()
         answer = submit(env, code)
         assert time.monotonic() - started < 10
@@ -237,6 +329,159 @@ def test_hostile_submission_is_contained(name, env, tmp_path, monkeypatch):
     assert env.get_reward() == 1.0
 
 
+@pytest.mark.parametrize("trainer", ["ordinary user"], indirect=True)
+def test_hostile_submissions_of_an_ordinary_user_are_contained(trainer):
+    canary = trainer.files / "canary"
+    canary.write_text("alive")
+    canary.chmod(0o666)
+    script = """
+        import json, os
+        from concurrent.futures import ThreadPoolExecutor
+        from sandbox import Limits, run_code
+
+        def answer(code):
+            result = run_code(code.replace("PARENT", str(os.getpid())), "unique", [[[]]] * 2, Limits(seconds=1.5))
+            return result.error or "; ".join({outcome.error for outcome in result.outcomes})
+
+        codes = json.load(sys.stdin)
+        with ThreadPoolExecutor(4) as pool:
+            print(json.dumps(dict(zip(codes, pool.map(answer, codes.values())))))
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        codes = {name: fill_in(code, "PARENT", canary, server.getsockname()[1]) for name, (code, _) in HOSTILE.items()}
+        codes["honest"] = HONEST
+        run = trainer(script, input=json.dumps(codes))
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert run.returncode == 0, run.stderr
+    answers = json.loads(run.stdout)
+    assert answers.pop("honest") == ""
+    expected = {
+        name: told.removeprefix("nothing to add").removeprefix("The code ") for name, (_, told) in HOSTILE.items()
+    }
+    assert {name: answer for name, answer in answers.items() if expected[name] not in answer} == {}
+    assert canary.read_text() == "alive"
+    assert [path.name for path in trainer.files.iterdir()] == ["canary"]
+
+
+# A submission that waits, and the processes that stand between it and its trainer
+WAITING = """
+    import os, threading, time
+    import sandbox
+
+    def children(pid):
+        return [child for task in os.listdir(f"/proc/{pid}/task")
+                for child in open(f"/proc/{pid}/task/{task}/children").read().split()]
+
+    code = "import time\\nwhile True: time.sleep(0.05)"
+    arguments = (code, "f", [[]], sandbox.Limits(seconds=60))
+    threading.Thread(target=sandbox.run_code, args=arguments, daemon=True).start()
+    processes = []
+    while len(processes) < 2:
+        processes = [pid for runner in children("self") for pid in (runner, *children(runner))]
+        time.sleep(0.02)
+    # It has begun when the filter of system calls is in place
+    while "Seccomp:\\t2" not in open(f"/proc/{processes[1]}/status").read():
+        time.sleep(0.02)
+"""
+
+
+def test_no_capability_is_left(trainer):
+    script = (
+        WAITING
+        + """
+    print("".join(open(f"/proc/{pid}/status").read() for pid in processes))
+    sys.stdout.flush()
+    os._exit(0)
+    """
+    )
+    run = trainer(script)
+    assert run.returncode == 0, run.stderr
+    status = [line.split() for line in run.stdout.splitlines()]
+    sets = {"CapInh:", "CapPrm:", "CapEff:", "CapAmb:"} | ({"CapBnd:"} if trainer.user == "root" else set())
+    assert sorted(line[:2] for line in status if line and line[0] in sets) == sorted(
+        [[name, "0" * 16] for name in sets] * 2
+    )
+    assert status.count(["NoNewPrivs:", "1"]) == 2
+
+
+def test_a_dead_trainer_leaves_nothing_behind(trainer):
+    script = (
+        WAITING
+        + """
+    print(*processes, flush=True)
+    os.kill(os.getpid(), 9)
+    """
+    )
+    run = trainer(script)
+    assert run.returncode == -9, run.stderr
+
+    def running(pid):
+        status = Path("/proc", pid, "status")
+        return status.exists() and "State:\tZ" not in status.read_text()
+
+    processes = run.stdout.split()
+    assert len(processes) == 2
+    deadline = time.monotonic() + 5
+    while any(map(running, processes)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(running, processes))
+    assert list(trainer.files.iterdir()) == []
+
+
+def test_only_harmless_advice_on_memory_is_taken(trainer):
+    # No byte is advised upon, so that nothing happens where the kernel does take it
+    code = """
+        import ctypes
+        libc = ctypes.CDLL(None, use_errno=True)
+        def f(advice):
+            return libc.madvise(None, 0, advice) == -1 and ctypes.get_errno() == 1
+    """
+    script = """
+        from sandbox import run_code
+        advice = [*range(32), 100, 101, 102, 103]
+        outcomes = run_code(sys.stdin.read(), "f", [[number] for number in advice]).outcomes
+        print([number for number, outcome in zip(advice, outcomes) if not outcome.value])
+    """
+    run = trainer(script, input=textwrap.dedent(code))
+    assert run.stdout == "[4, 8, 14]\n", run.stderr
+
+
+def test_standard_packages_can_be_imported_and_installed_ones_not_be_seen(trainer):
+    code = """
+        import os, sys
+        def f(installed):
+            import array, ast, asyncio, collections.abc, concurrent.futures, email.message, html.parser
+            import importlib.resources, json.tool, logging.handlers, multiprocessing.pool, unittest.mock
+            import urllib.parse, wsgiref.util, xml.etree.ElementTree, zoneinfo, _heapq
+            seen = []
+            for name, module in list(sys.modules.items()):
+                if hasattr(module, "__path__"):
+                    for directory, folders, files in os.walk(os.path.dirname(os.__file__) + "/" + name):
+                        seen += [directory, *folders, *files]
+            assert len(seen) > 100
+            refused = []
+            for path in installed:
+                try:
+                    os.listdir(path)
+                except PermissionError:
+                    refused.append(path)
+            return [[path for path in seen if "-packages" in path], refused]
+    """
+    script = """
+        import os
+        from sandbox import run_code
+        library = os.path.dirname(os.__file__)
+        paths = [library, f"{library}/site-packages", f"{library}/dist-packages", "/usr/lib/python3/dist-packages"]
+        paths = list(filter(os.path.exists, paths))
+        result = run_code(sys.stdin.read(), "f", [[paths]])
+        print(result.error, [outcome for outcome in result.outcomes if outcome.value != [[], paths]])
+    """
+    run = trainer(script, input=textwrap.dedent(code))
+    assert run.stdout == " []\n", run.stderr
+
+
 def test_honest_code_has_the_standard_library():
     code = """
         import bisect, calendar, collections, copy, dataclasses, datetime, decimal, enum, fractions, functools, hashlib
@@ -251,13 +496,13 @@ def test_honest_code_has_the_standard_library():
         def f(n):
             print("a note", file=sys.stderr)
             day = datetime.datetime.strptime("2024-02-29", "%Y-%m-%d") + datetime.timedelta(n)
-            return [day.strftime("%d %b"), str(decimal.Decimal("0.1") * 3), Point(n).x, (1, None), os.listdir("."),
+            return [day.strftime("%d %b"), str(decimal.Decimal("0.1") * 3), Point(n).x, (1, None), os.getcwd(),
                     {"é": 1.5}, random.Random(0).random() < 1, hashlib.sha256(b"").hexdigest()[:4], time.time() > 0]
     """
     result = run_code(textwrap.dedent(code), "f", [[1]])
     assert not result.error
     [outcome] = result.outcomes
-    assert outcome.value == ["01 Mar", "0.3", 1, [1, None], [], {"é": 1.5}, True, "e3b0", True]
+    assert outcome.value == ["01 Mar", "0.3", 1, [1, None], "/", {"é": 1.5}, True, "e3b0", True]
 
 
 def test_an_exception_fails_its_call_alone():
@@ -269,6 +514,47 @@ def test_an_exception_fails_its_call_alone():
         "TypeError",
         "",
     ]
+
+
+def test_a_process_knows_the_arguments_of_its_own_call_alone():
+    # Everything that can be found from the frames, the objects and the modules of the process
+    code = """
+        import gc, sys
+        CALLS = []
+        def f(mine):
+            CALLS.append(mine)
+            found, frame = [], sys._getframe()
+            while frame:
+                found += [frame.f_locals, frame.f_globals]
+                frame = frame.f_back
+            texts = [repr(item) for item in [*found, *gc.get_objects(), dict(sys.modules)]]
+            texts += [bytes(item).decode("latin-1") for item in gc.get_objects() if isinstance(item, memoryview)]
+            for view in [local for space in found for local in space.values() if isinstance(local, memoryview)]:
+                texts.append(bytes(view.obj).decode("latin-1"))
+            print("mine is", mine)
+            return [sum("input-" + str(i) in text for text in texts) > 0 for i in range(5)] + [len(CALLS)]
+    """
+    result = run_code(textwrap.dedent(code), "f", [[f"input-{i}"] for i in range(5)])
+    assert not result.error
+    assert [outcome.value for outcome in result.outcomes] == [[i == j for i in range(5)] + [1] for j in range(5)]
+
+
+def test_time_counts_for_all_calls_together():
+    limits = Limits(seconds=1)
+    started = time.monotonic()
+    result = run_code("import time\ndef f(): time.sleep(0.3)", "f", [[]] * 10, limits)
+    assert result.error == "stopped, because it took more than 1 s"
+    assert time.monotonic() - started < 3
+
+
+def test_output_counts_for_all_calls_together():
+    result = run_code("def f(): print('x' * 9000)", "f", [[]] * 10)
+    assert result.error == "stopped, because it put out more than 65536 bytes"
+
+
+def test_arguments_of_any_length_arrive():
+    result = run_code("def f(x): return len(x)", "f", [["x" * 10**6], ["y" * 10**5]])
+    assert [outcome.value for outcome in result.outcomes] == [10**6, 10**5]
 
 
 def test_printing_does_not_disturb_the_results():
@@ -291,13 +577,9 @@ def test_values_go_in_and_out_unchanged(values):
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.binary(max_size=40) | st.text(alphabet='[]{}",:truefals0123 ', max_size=40).map(str.encode), st.integers(0, 3)
-)
-def test_whatever_is_forged_is_read_without_harm(line, num_calls):
-    result = sandbox._parse(line, num_calls)
-    assert isinstance(result, SandboxResult)
-    assert bool(result.error) or len(result.outcomes) == num_calls
+@given(st.binary(max_size=40) | st.text(alphabet='[]{}",:truefals0123 ', max_size=40).map(str.encode))
+def test_whatever_is_forged_is_read_without_harm(line):
+    assert isinstance(sandbox._parse(line), str | Outcome)
 
 
 def test_sandboxes_run_at_once():
@@ -326,29 +608,6 @@ def test_submissions_of_a_batch_run_at_once(monkeypatch):
     answers = asyncio.run(submit_all())
     assert time.monotonic() - started < 1 + 0.5 * len(batch)
     assert set(answers) == {"The code failed: stopped, because it took more than 1 s."}
-
-
-def test_a_dead_trainer_leaves_nothing_behind():
-    script = """
-        import os, subprocess, threading, time
-        from trl_infopo.environments.cocode import sandbox
-        limits = sandbox.Limits(seconds=60)
-        threading.Thread(target=sandbox.run_code, args=("import time\\ntime.sleep(60)", "f", [[]], limits)).start()
-        while not (started := open(f"/proc/self/task/{os.getpid()}/children").read().split()):
-            started = [child for task in os.listdir("/proc/self/task")
-                       for child in open(f"/proc/self/task/{task}/children").read().split()]
-            if started: break
-            time.sleep(0.02)
-        time.sleep(0.5)
-        print(started[0], flush=True)
-        os.kill(os.getpid(), 9)
-    """
-    trainer = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
-    child = Path("/proc", trainer.stdout.strip())
-    deadline = time.monotonic() + 5
-    while child.exists() and "State:\tZ" not in (child / "status").read_text() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not child.exists() or "State:\tZ" in (child / "status").read_text()
 
 
 # Makes the kernel answer a system call with ENOSYS, as one does that has no Landlock or a container that hides it
@@ -414,6 +673,6 @@ def test_system_call_numbers_are_the_kernels():
 
     first, second = numbers(x86), numbers(generic)
     second["newfstatat"] = second["fstatat"]
-    for name, (on_x86, on_arm) in {**runner.SYSTEM_CALLS, "openat": runner.OPENAT}.items():
+    for name, (on_x86, on_arm) in runner.SYSTEM_CALLS.items():
         assert first[name] == str(on_x86)
         assert on_arm is None or second[name] == str(on_arm)

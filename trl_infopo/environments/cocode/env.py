@@ -53,7 +53,8 @@ class CocodeEnv:
 
     There are 51 functions, such as splitting a bill or merging intervals, each with two to four details of two to four
     choices: rounding, ties, order, case, separators, bounds, what is missing or empty. A task settles all of them, and
-    there are 1064 tasks. The hidden tests are ten calls, chosen such that code which gets any detail wrong fails.
+    there are 1064 tasks. The hidden tests are ten calls of the function, the same for all its tasks, and code that
+    gets any detail wrong fails each of them.
 
     - **Observation**: the request names the function, its arguments and what it does. The user tells a detail when
       asked, at most two in a reply. Nothing new has one wording, [`NOTHING_TO_ADD`], and so has the acknowledgement

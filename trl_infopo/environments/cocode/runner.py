@@ -13,18 +13,24 @@
 # limitations under the License.
 
 """
-The program that runs submitted code, in a process of its own: `python -I -S runner.py`. Not to be imported.
+The program that runs submitted code, in processes of its own: `python -I -S runner.py`. Not to be imported.
 
-It reads a JSON job from its standard input, gives up for good everything that a pure function does not need, prints
-`ready`, runs the code and prints what the calls returned as one JSON line, the last one of its output. Whoever forges
-that line gains nothing: the expected values are not in this process.
+It reads a JSON job from its standard input, the first line, and gives up what a pure function does not need. Each
+call then has a process of its own, forked from this one, which gives up everything else for good, reads the arguments
+of its call, the next line, and runs the code. This process reads neither arguments nor results: it stops the other,
+passes on what that put out, and keeps none of it. So a process knows the arguments of one call and no expected value,
+and whoever forges a result gains nothing.
 """
 
+import contextlib
 import ctypes
 import decimal  # noqa: F401  # now, because the shared library that it may need is out of reach later
+import importlib.machinery
 import json
 import os
 import platform
+import resource
+import signal
 import struct
 import sys
 import types
@@ -34,8 +40,7 @@ import zlib  # noqa: F401  # as above
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
 # All that a process may ask of the kernel, as (number on x86_64, number on aarch64): compute, allocate memory, read
 # the clock, read files, write to what is open, end. Nothing that starts, signals or inspects a process, opens a
-# socket, or changes a file. `openat` is allowed for reading only.
-OPENAT = (257, 56)
+# socket, or changes a file.
 SYSTEM_CALLS = {
     "read": (0, 63),
     "write": (1, 64),
@@ -70,16 +75,28 @@ SYSTEM_CALLS = {
     "clock_getres": (229, 114),
     "clock_nanosleep": (230, 115),
     "exit_group": (231, 94),
+    "openat": (257, 56),
     "newfstatat": (262, 79),
     "getrandom": (318, 278),
     "statx": (332, 291),
 }
+# Of these, an argument (counted from 0) must have one of these values: what CPython and the C library use
+ARGUMENTS = {
+    # Give memory back (MADV_DONTNEED, MADV_FREE) and ask for huge pages (MADV_HUGEPAGE)
+    "madvise": (2, [4, 8, 14]),
+    # FUTEX_WAIT, _WAKE, _WAIT_BITSET and _WAKE_BITSET, for this process (128), and with the clock of the day (256)
+    "futex": (1, [128, 129, 128 | 9, 128 | 10, 128 | 256 | 9]),
+    # To read a file and to list a directory
+    "openat": (2, [os.O_RDONLY, os.O_CLOEXEC, os.O_CLOEXEC | os.O_NONBLOCK | os.O_DIRECTORY]),
+}
 
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 22, 24, 38, 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+CAPABILITY_VERSION = 0x20080522
 SECCOMP_MODE_FILTER = 2
 KILL_PROCESS, REFUSE, ALLOW = 0x80000000, 0x00050001, 0x7FFF0000  # REFUSE: the call fails with EPERM
-LOAD, JUMP_IF_EQUAL, JUMP_IF_ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06  # instructions of the filter
-NUMBER, ARCHITECTURE, THIRD_ARGUMENT = 0, 4, 32  # where the filter finds them
+LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06  # instructions of the filter
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # where the filter finds them
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 PATH_BENEATH = 1
@@ -97,21 +114,19 @@ def kernel(name, function, *args):
     return result
 
 
-def limit_resources(limits):
-    import resource
-
-    for kind, limit in [
-        (resource.RLIMIT_CPU, int(limits["seconds"]) + 1),
-        (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_CORE, 0),
-    ]:
-        resource.setrlimit(kind, (limit, limit))
+def drop_capabilities():
+    """Leave root no more rights than any other user has."""
+    kernel("prctl", libc.prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    # What a program that is started could get back. Not everybody may do without, and no program can be started
+    capability = 0
+    while libc.prctl(PR_CAPBSET_DROP, ctypes.c_long(capability), 0, 0, 0) == 0:
+        capability += 1
+    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
+    kernel("capset", libc.capset, header, bytes(24))  # effective, permitted and inheritable, 64 bits each
 
 
 def restrict_files():
-    """Leave nothing but the standard library to read, and the empty directory to list."""
+    """Leave nothing but the standard library to read."""
     ruleset = struct.pack("<Q", EVERY_ACCESS)
     ruleset_fd = kernel("Landlock", libc.syscall, LANDLOCK_CREATE_RULESET, ruleset, len(ruleset), 0)
 
@@ -121,18 +136,31 @@ def restrict_files():
         kernel("Landlock", libc.syscall, LANDLOCK_ADD_RULE, ruleset_fd, PATH_BENEATH, rule, 0)
         os.close(fd)
 
-    allow(".", READ_DIR)
     for library in filter(os.path.exists, sys.path):
         if os.path.isfile(library):
             allow(library, READ_FILE)
             continue
-        allow(library, READ_DIR)
-        for name in os.listdir(library):
-            # In a Python without a virtual environment the installed packages lie within the standard library
-            if name not in ("site-packages", "dist-packages"):
-                allow(os.path.join(library, name), READ_FILE)
+        for entry in os.scandir(library):
+            # In a Python without a virtual environment the installed packages lie within the standard library. Who
+            # may list a directory may list all beneath it, so the library itself cannot be listed either
+            if entry.name not in ("site-packages", "dist-packages") and os.path.exists(entry.path):
+                allow(entry.path, READ_FILE | READ_DIR if entry.is_dir() else READ_FILE)
+    # Imports go by lists of the libraries' files, made now
+    importlib.machinery.PathFinder.find_spec("no such module")
     kernel("Landlock", libc.syscall, LANDLOCK_RESTRICT_SELF, ruleset_fd, 0)
     os.close(ruleset_fd)
+
+
+def limit_resources(limits):
+    for kind, limit in [
+        (resource.RLIMIT_CPU, int(limits["seconds"]) + 1),
+        (resource.RLIMIT_AS, limits["memory_bytes"]),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_CORE, 0),
+    ]:
+        resource.setrlimit(kind, (limit, limit))
 
 
 def restrict_system_calls():
@@ -145,30 +173,28 @@ def restrict_system_calls():
         (RETURN, 0, 0, KILL_PROCESS),
         (LOAD, 0, 0, NUMBER),
     ]
-    for numbers in SYSTEM_CALLS.values():
-        if numbers[column] is not None:
-            instructions += [(JUMP_IF_EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, ALLOW)]
-    instructions += [
-        (JUMP_IF_EQUAL, 0, 3, OPENAT[column]),
-        (LOAD, 0, 0, THIRD_ARGUMENT),
-        (JUMP_IF_ANY_BIT, 1, 0, os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC),
-        (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, REFUSE),
-    ]
+    for name, numbers in SYSTEM_CALLS.items():
+        if numbers[column] is None:
+            continue
+        decision = [(RETURN, 0, 0, ALLOW)]
+        if name in ARGUMENTS:
+            index, values = ARGUMENTS[name]
+            decision = [(LOAD, 0, 0, FIRST_ARGUMENT + 8 * index)]  # its lower half, all that the kernel looks at
+            for value in values:
+                decision += [(JUMP_IF_EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW)]
+            decision += [(RETURN, 0, 0, REFUSE)]
+        instructions += [(JUMP_IF_EQUAL, 0, len(decision), numbers[column]), *decision]
+    instructions += [(RETURN, 0, 0, REFUSE)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
     kernel("seccomp", libc.prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0)
 
 
-def isolate(limits):
-    if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
-        raise OSError(f"{platform.system()} on {platform.machine()} is not Linux on x86_64 or aarch64")
-    limit_resources(limits)
-    # The trainer's death ends this process too
-    kernel("prctl", libc.prctl, PR_SET_PDEATHSIG, 9, 0, 0, 0)
-    kernel("prctl", libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    restrict_files()
-    restrict_system_calls()
+def follow_into_death(parent):
+    """End this process when its parent ends."""
+    kernel("prctl", libc.prctl, PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def describe(error):
@@ -176,8 +202,8 @@ def describe(error):
     return f"{type(error).__name__}: {error}"[:200].replace("\n", " ")
 
 
-def run(code, function, calls):
-    """Load the code and make the calls, each of which fails alone."""
+def run(code, function, arguments):
+    """Load the code and make the call."""
     # A real module, because dataclasses look theirs up
     module = types.ModuleType("submission")
     sys.modules["submission"] = module
@@ -188,27 +214,92 @@ def run(code, function, calls):
     target = module.__dict__.get(function)
     if not callable(target):
         return f"there is no function `{function}`"
-    outcomes = []
-    for args in calls:
-        try:
-            # Encoded here, so that a value which is not JSON fails this call only
-            outcomes.append([True, json.loads(json.dumps(target(*args)))])
-        except BaseException as error:
-            outcomes.append([False, describe(error)])
-    return outcomes
+    try:
+        # Encoded here, so that a value which is not JSON is an error of the call
+        return [True, json.loads(json.dumps(target(*arguments)))]
+    except BaseException as error:
+        return [False, describe(error)]
 
 
-def main():
+def make_call(job, parent):
+    """Read the arguments of a call and make it, in a process for nothing else, which ends here."""
     # Kept for the end, whatever the submission does to the modules
     dumps, write, leave = json.dumps, os.write, os._exit
-    job = json.load(sys.stdin.buffer)
     if job["isolated"]:
-        isolate(job["limits"])
+        follow_into_death(parent)
+        limit_resources(job["limits"])
+        restrict_system_calls()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        leave(0)
     write(1, b"ready\n")
-    answer = b"\n" + dumps(run(job["code"], job["function"], job["calls"])).encode()
+    answer = b"\n" + dumps(run(job["code"], job["function"], json.loads(line))).encode()
     while answer:
         answer = answer[write(1, answer) :]
     leave(0)
+
+
+def supervise_call(job, seconds, buffer):
+    """
+    Start the process of the next call and wait until it has ended, or stop it.
+
+    Returns how many bytes it put out, how it ended, and the seconds that are left; `None` if there is no next call.
+    """
+    supervisor = os.getpid()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        os.closerange(3, max(read_end, write_end) + 1)
+        make_call(job, supervisor)
+    os.close(write_end)
+    with open(read_end, "rb", buffering=0) as pipe:
+        started = pipe.read(6)
+        if not started:
+            return None
+        if started != b"ready\n":
+            raise OSError((started + pipe.read()).decode(errors="replace").strip())
+
+        def stop(*_):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        length = 0
+        while length < len(buffer) and (count := pipe.readinto(buffer[length:])):
+            length += count
+    if length == len(buffer):
+        stop()
+    _, status = os.waitpid(child, 0)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    return length, os.waitstatus_to_exitcode(status), left
+
+
+def main():
+    trainer = os.getppid()
+    job = json.loads(sys.stdin.buffer.readline())
+    limits = job["limits"]
+    if job["isolated"]:
+        if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
+            raise OSError(f"{platform.system()} on {platform.machine()} is not Linux on x86_64 or aarch64")
+        drop_capabilities()
+        follow_into_death(trainer)
+        kernel("prctl", libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        restrict_files()
+    os.write(1, b"ready\n")
+    # What the processes put out, wiped after each call: whatever one has said of its arguments, the next cannot read
+    buffer = memoryview(bytearray(limits["output_bytes"] + 1))
+    seconds = limits["seconds"]
+    while ended := supervise_call(job, seconds, buffer):
+        length, status, seconds = ended
+        os.write(1, json.dumps([status, seconds, length]).encode() + b"\n")
+        sent = 0
+        while sent < length:
+            sent += os.write(1, buffer[sent:length])
+        buffer[:length] = bytes(length)
+        buffer = buffer[length:]
 
 
 if __name__ == "__main__":

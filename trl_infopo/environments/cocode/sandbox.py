@@ -14,13 +14,13 @@
 
 """Run code that nobody vouches for. What it may do is settled in `runner.py`, how long it may take is settled here."""
 
+import contextlib
 import functools
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,9 +35,9 @@ class Limits:
 
     Attributes:
         seconds (`float`, *optional*, defaults to `5.0`):
-            Wall-clock time from loading the code to the last result.
+            Wall-clock time of all calls together, the time that it takes to load the code for each included.
         memory_bytes (`int`, *optional*, defaults to `256 * 2**20`):
-            Address space, the interpreter's own (about 30 MB) included.
+            Address space of a call, the interpreter's own (about 30 MB) included.
         output_bytes (`int`, *optional*, defaults to `65536`):
             What it prints and returns.
         code_bytes (`int`, *optional*, defaults to `65536`):
@@ -90,7 +90,9 @@ def run_code(
     code: str, function: str, calls: list[list], limits: Limits | None = None, isolated: bool = True
 ) -> SandboxResult:
     """
-    Call a function of a submission, in a process of its own. Blocks until it is through or stopped.
+    Call a function of a submission, each time in a process of its own, which knows the arguments of its call and of no
+    other. Blocks until it is through or stopped. The calls are made in turn, and the first that does not get to its
+    end, by an exception or by returning, ends them.
 
     Args:
         code (`str`):
@@ -114,10 +116,11 @@ def run_code(
     limits = limits or Limits()
     if len(code) > limits.code_bytes:
         return SandboxResult(error=f"the code is longer than {limits.code_bytes} characters")
-    job = {"code": code, "function": function, "calls": calls, "limits": asdict(limits), "isolated": isolated}
-    timed_out = threading.Event()
+    job = {"code": code, "function": function, "limits": asdict(limits), "isolated": isolated}
+    outcomes, num_bytes = [], 0
     with (
-        tempfile.TemporaryDirectory() as directory,
+        # Where nothing can be written, no directory is needed, and none is left behind by a trainer that is killed
+        contextlib.nullcontext("/") if isolated else tempfile.TemporaryDirectory() as directory,
         subprocess.Popen(
             [sys.executable, "-I", "-S", str(RUNNER)],
             stdin=subprocess.PIPE,
@@ -128,58 +131,66 @@ def run_code(
             start_new_session=True,  # out of reach of `kill(0)` and of the terminal
         ) as process,
     ):
-
-        def time_out():
-            timed_out.set()
-            process.kill()
-
-        timer = threading.Timer(limits.seconds, time_out)
         try:
-            # The runner reads the whole job before it runs any of it, so that this cannot block
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
-            started = process.stdout.readline()
-            if started != b"ready\n":
-                raise SandboxError((started + process.stdout.read()).decode(errors="replace").strip())
-            timer.start()
-            output = process.stdout.read(limits.output_bytes + 1)
-            if len(output) > limits.output_bytes:
-                process.kill()
-            process.wait()
-        finally:
-            timer.cancel()
+            _send(process, job)
+            _receive(process)
+            for arguments in calls:
+                # The process of the call before has ended, and the one that reads this is for this call alone
+                _send(process, arguments)
+                status, seconds, length = json.loads(_receive(process))
+                output = process.stdout.read(length)
+                num_bytes += length
+                if num_bytes > limits.output_bytes:
+                    return SandboxResult(error=f"stopped, because it put out more than {limits.output_bytes} bytes")
+                if seconds == 0 or -status == signal.SIGXCPU:
+                    return SandboxResult(error=f"stopped, because it took more than {limits.seconds:g} s")
+                if status < 0:
+                    return SandboxResult(error=f"crashed with {signal.Signals(-status).name}")
+                outcome = _parse(output.rpartition(b"\n")[2])
+                if isinstance(outcome, str):
+                    return SandboxResult(error=outcome)
+                outcomes.append(outcome)
+            return SandboxResult(tuple(outcomes))
+        except BaseException:
             process.kill()
-    if len(output) > limits.output_bytes:
-        return SandboxResult(error=f"stopped, because it put out more than {limits.output_bytes} bytes")
-    if timed_out.is_set() or -process.returncode == signal.SIGXCPU:
-        return SandboxResult(error=f"stopped, because it took more than {limits.seconds:g} s")
-    if process.returncode < 0:
-        return SandboxResult(error=f"crashed with {signal.Signals(-process.returncode).name}")
-    return _parse(output.rpartition(b"\n")[2], len(calls))
+            raise
 
 
-def _parse(line: bytes, num_calls: int) -> SandboxResult:
-    """Read the runner's last line, which the submission may have kept from being written, or forged."""
+def _send(process: subprocess.Popen, message: object) -> None:
+    """Write a line to the runner. Where that has ended, what it said of it is read next."""
+    try:
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _receive(process: subprocess.Popen) -> bytes:
+    """Read a line of the runner, which is not the submission's."""
+    line = process.stdout.readline()
+    if line != b"ready\n" and not line.startswith(b"["):
+        raise SandboxError((line + process.stdout.read()).decode(errors="replace").strip() or "the sandbox ended")
+    return line
+
+
+def _parse(line: bytes) -> Outcome | str:
+    """
+    Read the last line of a call, which the submission may have kept from being written, or forged: an outcome, or why
+    there is none.
+    """
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
-        return SandboxResult(error="ended before it had returned from every call")
+        answer = None
     match answer:
         case str():
-            return SandboxResult(error=f"did not load: {answer[:200]}")
-        case list() if len(answer) == num_calls:
-            outcomes = []
-            for item in answer:
-                match item:
-                    case [True, value]:
-                        outcomes.append(Outcome(value))
-                    case [False, str(error)]:
-                        outcomes.append(Outcome(error=error[:200]))
-                    case _:
-                        break
-            else:
-                return SandboxResult(tuple(outcomes))
-    return SandboxResult(error="ended before it had returned from every call")
+            return f"did not load: {answer[:200]}"
+        case [True, value]:
+            return Outcome(value)
+        case [False, str(error)]:
+            return Outcome(error=error[:200])
+    return "ended before it had returned from every call"
 
 
 @functools.cache
@@ -191,7 +202,9 @@ def sandbox_limitation() -> str | None:
         `str` or `None`: The reason, `None` if it can.
     """
     try:
-        run_code("def probe(): pass", "probe", [[]])
+        # Imports a package that the runner does not: without its capabilities, root may not be able to read it
+        result = run_code("def probe(): import wsgiref.util", "probe", [[]], Limits(seconds=60))
     except (SandboxError, OSError) as error:
         return str(error).splitlines()[-1]
-    return None
+    problem = result.error or result.outcomes[0].error
+    return f"there the standard library cannot be used: {problem}" if problem else None

@@ -16,6 +16,7 @@
 
 import functools
 import itertools
+import json
 import random
 import zlib
 from collections.abc import Callable
@@ -23,8 +24,7 @@ from dataclasses import dataclass
 from string import Template
 
 
-NUM_CALLS = 10  # hidden tests of a task
-NUM_CANDIDATES = 60  # calls that they are chosen from
+NUM_CALLS = 10  # hidden tests of a function
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Function:
         details (`tuple` of [`Detail`]):
             What is left open.
         draw_call (`Callable[[random.Random], list]`):
-            Draws the arguments of a call, such that every detail makes a difference in most of them.
+            Draws the arguments of a call, such that all variants often return something different.
     """
 
     signature: str
@@ -109,25 +109,36 @@ def split_of(name: str, variant: tuple[str, ...]) -> str:
 
 
 @functools.cache
-def _candidates(name: str) -> tuple[list[list], dict[tuple[str, ...], list]]:
-    """Calls of a function, and what every variant returns for them."""
+def hidden_calls(name: str) -> list[list]:
+    """
+    The calls that test a function, whatever its details.
+
+    On each of them no two variants return the same. So the calls tell nothing about the details, and of a submission
+    that knows them all and asks nothing, each call is passed for one variant at most.
+
+    Args:
+        name (`str`):
+            Name of the function.
+
+    Returns:
+        `list[list]`: Arguments of each call.
+    """
     function = catalogue()[name]
+    variants = [function.load(variant) for variant in function.variants()]
     rng = random.Random(name)
-    calls = [function.draw_call(rng) for _ in range(NUM_CANDIDATES)]
-    returned = {}
-    for variant in function.variants():
-        run = function.load(variant)
-        returned[variant] = [run(*call) for call in calls]
-    return calls, returned
+    calls = []
+    while len(calls) < NUM_CALLS:
+        call = function.draw_call(rng)
+        returned = [json.loads(json.dumps(variant(*call))) for variant in variants]
+        if call not in calls and all(value not in returned[:i] for i, value in enumerate(returned)):
+            calls.append(call)
+    return calls
 
 
 @functools.cache
 def hidden_tests(name: str, variant: tuple[str, ...]) -> tuple[tuple[list, object], ...]:
     """
-    The tests of a task: calls, and what they must return.
-
-    Of many calls these are chosen, one after another, such that the most successful wrong variant passes as few as
-    can be.
+    The tests of a task: the calls of its function, and what they must return.
 
     Args:
         name (`str`):
@@ -138,19 +149,5 @@ def hidden_tests(name: str, variant: tuple[str, ...]) -> tuple[tuple[list, objec
     Returns:
         `tuple` of `(list, object)`: Arguments and expected value of each call.
     """
-    calls, returned = _candidates(name)
-    expected = returned[variant]
-    others = [values for other, values in returned.items() if other != variant]
-    passes = [[int(values[call] == expected[call]) for values in others] for call in range(NUM_CANDIDATES)]
-    chosen = []
-    total = [0] * len(others)
-    for _ in range(NUM_CALLS):
-        totals = {
-            call: [before + more for before, more in zip(total, passes[call])]
-            for call in range(NUM_CANDIDATES)
-            if call not in chosen
-        }
-        best = min(totals, key=lambda call: sorted(totals[call], reverse=True))
-        chosen.append(best)
-        total = totals[best]
-    return tuple((calls[call], expected[call]) for call in chosen)
+    run = catalogue()[name].load(variant)
+    return tuple((call, run(*call)) for call in hidden_calls(name))

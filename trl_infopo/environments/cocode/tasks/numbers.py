@@ -25,8 +25,9 @@ ROUND_MONEY = {
 
 
 def draw_scores(rng):
-    scores = [None, None, *[rng.randrange(5, 99) for _ in range(rng.choice([6, 8, 9]))]]
-    return [rng.sample(scores, len(scores))]
+    # No number of scores that may be left is 1, 2, 5 or 10: one and two decimals would be the same
+    scores = [None] * 4 + [rng.randrange(5, 500) for _ in range(9)]
+    return [rng.sample(scores, 13)]
 
 
 def draw_points(rng):
@@ -377,7 +378,7 @@ def make_change(amount):
                 },
             ),
         ),
-        lambda rng: [rng.randrange(12, 60) * 5 + rng.randrange(1, 5)],
+        lambda rng: [rng.randrange(60, 400) * 5 + rng.randrange(1, 5)],
     ),
     Function(
         "moving_average(values, window)",
