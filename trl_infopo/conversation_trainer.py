@@ -24,6 +24,7 @@ from trl import GRPOTrainer
 from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
+from ._checkpoints import WholeCheckpoints
 from ._checks import CheckedFactory, check_dataset
 from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
 from ._environment import find_user
@@ -36,7 +37,7 @@ from .users import UserSimulatorError
 from .users.base import Usage
 
 
-class ConversationTrainer(GRPOTrainer):
+class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
 
