@@ -99,8 +99,8 @@ class WholeCheckpoints:
             return
         logger.warning(
             f"{str(checkpoint)!r} was saved between two uses of the same rollouts, which {reason}. New ones are "
-            "sampled in their place, and the training will not end with the weights of one that was not interrupted. To go "
-            "on exactly, resume with the options that it was saved with, or set `save_steps` to a multiple of "
+            "sampled in their place, and the training will not end with the weights of one that was not interrupted. "
+            "To go on exactly, resume with the options that it was saved with, or set `save_steps` to a multiple of "
             "`steps_per_generation * num_iterations / gradient_accumulation_steps` = "
             f"{self._generate_every / self.args.gradient_accumulation_steps:g}."
         )
