@@ -14,6 +14,9 @@
 
 # /// script
 # dependencies = ["trl-infopo[users,peft]"]
+#
+# [tool.uv.sources]
+# trl-infopo = { path = "..", editable = true }
 # ///
 """
 Train an agent to find out what a user wants before it proposes something.
@@ -26,7 +29,8 @@ python examples/clarify.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir cla
 ```
 
 All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, and
-`--config my.yaml` reads them from a file.
+`--config my.yaml` reads them from a file. An adapter (`--use_peft`) wants ten times the learning rate of full
+training, `--learning_rate 1e-5`.
 """
 
 from dataclasses import dataclass, field

@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
 PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_response` of 1.15 knows no tools
 
-# Overridden in `InfoPOTrainer` and its base `ConversationTrainer`, with the parameters that each must have
+# Overridden in `InfoPOTrainer` and its bases `ConversationTrainer` and `WholeCheckpoints`, with the parameters that
+# each must have
 OVERRIDDEN = {
     "__init__": ("self", "model", "reward_funcs", "args"),
     "_generate": ("self", "prompts"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
+    "_load_rng_state": ("self", "checkpoint"),
+    "_save_checkpoint": ("self", "model", "trial"),
+    "_save_rng_state": ("self", "output_dir"),
     "_tool_call_loop": (
         "self",
         "prompts",
@@ -49,6 +53,8 @@ OVERRIDDEN = {
         "images",
         "multimodal_fields",
     ),
+    "create_model_card": ("self", "model_name"),
+    "train": ("self", "resume_from_checkpoint"),
 }
 # Called by them
 CALLED = {
@@ -57,11 +63,13 @@ CALLED = {
 }
 # Read, written or appended to by them
 ATTRIBUTES = (
+    "_buffered_inputs",
     "_dist",
     "_has_async_funcs",
     "_is_vlm",
     "_logs",
     "_metrics",
+    "_step",
     "_tokenizer",
     "chat_template",
     "chat_template_kwargs",
@@ -71,6 +79,7 @@ ATTRIBUTES = (
     "max_tool_calling_iterations",
     "num_generations",
     "num_generations_eval",
+    "num_iterations",
     "reward_func_names",
     "reward_weights",
     "rollout_func",

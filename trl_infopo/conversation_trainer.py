@@ -24,10 +24,12 @@ from trl import GRPOTrainer
 from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
+from ._checkpoints import WholeCheckpoints
 from ._checks import CheckedFactory, check_dataset
 from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
 from ._environment import find_user
 from ._progress import ProgressLine
+from ._settings import warn_of_idle_weights
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
 from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
@@ -36,7 +38,7 @@ from .users import UserSimulatorError
 from .users.base import Usage
 
 
-class ConversationTrainer(GRPOTrainer):
+class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
 
@@ -71,6 +73,8 @@ class ConversationTrainer(GRPOTrainer):
         with walls:
             super().__init__(model, reward_funcs, args=args, **kwargs)
 
+        if not self.is_deepspeed_enabled:  # it keeps weights in float32 itself
+            warn_of_idle_weights(self.model, args.learning_rate)
         self._progress = ProgressLine(self.accelerator.is_main_process, not args.disable_tqdm)
         if self._has_async_funcs:
             guard_event_loop(self.async_loop)

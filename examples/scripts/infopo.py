@@ -14,6 +14,9 @@
 
 # /// script
 # dependencies = ["trl-infopo[users,peft]"]
+#
+# [tool.uv.sources]
+# trl-infopo = { path = "../..", editable = true }
 # ///
 """
 Train an agent in any of the built-in environments, on one process or on many.
@@ -25,7 +28,8 @@ accelerate launch --config_file examples/accelerate_configs/zero3.yaml examples/
 
 `--environment` takes the keys of `trl_infopo.environments.ENVIRONMENTS`. All options of `InfoPOConfig` and of TRL's
 `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, `--config` reads them from a file, and the
-command line goes before the file. `--resume_from_checkpoint` takes the directory of a checkpoint.
+command line goes before the file. An adapter (`--use_peft`) wants ten times the learning rate, `--learning_rate 1e-5`.
+`--resume_from_checkpoint` takes the directory of a checkpoint, or `True` for the newest complete one.
 """
 
 from dataclasses import dataclass, field
@@ -92,7 +96,8 @@ def main(argv: list[str] | None = None) -> None:
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    resume = training_args.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
     trainer.save_model()
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
