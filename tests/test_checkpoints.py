@@ -206,6 +206,14 @@ def test_run_resumed_between_uses_of_its_rollouts_ends_where_the_whole_run_ends(
     assert "two uses" not in caplog.text
 
 
+def test_run_resumed_in_a_later_epoch_sees_the_rows_in_the_order_of_the_whole_run(tmp_path):
+    """Eight rows, two a step: an epoch has four steps."""
+    whole = run(tmp_path / "whole", max_steps=10)
+    for step in (3, 4, 6, 8):
+        checkpoint = tmp_path / "whole" / f"checkpoint-{step}"
+        assert_equal_parameters(whole, run(tmp_path / f"from {step}", resume=str(checkpoint), max_steps=10))
+
+
 def test_rollouts_are_saved_only_between_two_uses(tmp_path):
     run(tmp_path, mode="plain", num_iterations=2)
     has_rollouts = {path.parent.name[-1] for path in tmp_path.glob("checkpoint-*/rollouts_0.pt")}

@@ -23,6 +23,7 @@ import torch
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError, safe_open
+from transformers import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 
@@ -40,13 +41,17 @@ class WholeCheckpoints:
     It overrides:
 
     - `train`, to look for the newest complete checkpoint, or to refuse an incomplete one that is named;
+    - `_get_train_sampler`, to go on with the order of the rows: TRL's sampler would begin with that of the first epoch;
     - `_save_checkpoint`, to list the files of a checkpoint when all of them are written;
     - `_save_rng_state` and `_load_rng_state`, to save rollouts that are used again, each process its own, and to let
       every process finish before old checkpoints are deleted;
     - `create_model_card`, to say something true of a model that does not come from the Hub.
     """
 
+    _finished_epochs = 0  # before the checkpoint that is resumed from
+
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
+        self._finished_epochs = 0
         if resume_from_checkpoint:
             found = [None, None]
             if self.is_world_process_zero():  # another node may not see all files
@@ -57,7 +62,16 @@ class WholeCheckpoints:
             resume_from_checkpoint, error = broadcast_object_list(found)
             if error is not None:
                 raise ValueError(error)
+            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint, STATE)))
+            self._finished_epochs = int((state.epoch or 0) + 1e-6)  # rounded where an epoch ends
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _get_train_sampler(self, dataset=None):
+        sampler = super()._get_train_sampler(dataset)
+        if sampler.shuffle:
+            for _ in range(self._finished_epochs):
+                torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
 
     def _save_checkpoint(self, model, trial):
         checkpoint = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")

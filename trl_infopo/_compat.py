@@ -40,6 +40,7 @@ OVERRIDDEN = {
     "_generate": ("self", "prompts"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
+    "_get_train_sampler": ("self", "dataset"),
     "_load_rng_state": ("self", "checkpoint"),
     "_save_checkpoint": ("self", "model", "trial"),
     "_save_rng_state": ("self", "output_dir"),
