@@ -41,7 +41,7 @@ class WholeCheckpoints:
     It overrides:
 
     - `train`, to look for the newest complete checkpoint, or to refuse an incomplete one that is named;
-    - `_get_train_sampler`, to go on with the order of the rows: TRL's sampler would begin with that of the first epoch;
+    - `_get_train_sampler`, to go on with the order of the rows: TRL's would begin with that of the first epoch;
     - `_save_checkpoint`, to list the files of a checkpoint when all of them are written;
     - `_save_rng_state` and `_load_rng_state`, to save rollouts that are used again, each process its own, and to let
       every process finish before old checkpoints are deleted;
