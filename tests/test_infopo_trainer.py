@@ -179,7 +179,7 @@ def test_zero_coef_is_grpo(tmp_path, mode):
     assert_equal_parameters(grpo, infopo)
     assert grpo_forwards == forwards
     names = {name for log in infopo.state.log_history for name in log if "infopo" in name}
-    assert all(name.startswith("infopo/stop/") for name in names)
+    assert all(name.startswith(("infopo/stop/", "infopo/tools/", "infopo/unscored_rollouts")) for name in names)
 
 
 def test_data_without_turns_is_grpo(tmp_path):

@@ -15,6 +15,7 @@
 
 import asyncio
 import random
+import sys
 import threading
 import time
 
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
+from trl_infopo.calls import guard_event_loop
 from trl_infopo.rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason, visible_messages
 from trl_infopo.users import UserSimulatorError
 
@@ -31,6 +33,7 @@ from trl_infopo.users import UserSimulatorError
 def event_loop():
     thread, loop, ready = start_event_loop_in_daemon()
     ready.wait()
+    guard_event_loop(loop)
     yield loop
     shutdown_event_loop_in_daemon(thread, loop)
 
@@ -293,10 +296,103 @@ class QuittingUser:
         raise SystemExit(3)
 
 
+class QuittingAsyncUser:
+    async def reply(self, messages):
+        raise KeyboardInterrupt
+
+
+class QuittingTaskUser:
+    """The exit is raised in a task of the user's own."""
+
+    async def reply(self, messages):
+        return await asyncio.gather(QuittingAsyncUser().reply(messages))
+
+
 @pytest.mark.parametrize("shop", [Shop, ThreadSafeShop])
-def test_an_exit_in_a_user_is_an_exit(event_loop, shop):
-    with pytest.raises(SystemExit):
-        play([[say("hello?")]], [shop(QuittingUser())], event_loop)
+@pytest.mark.parametrize("user", [QuittingUser(), QuittingAsyncUser(), QuittingTaskUser()])
+def test_an_exit_in_a_user_is_a_failure_of_the_user(event_loop, shop, user):
+    with pytest.raises(UserSimulatorError, match="The user of episode 0 failed: (SystemExit: 3|KeyboardInterrupt)"):
+        play([[say("hello?")]], [shop(user)], event_loop)
+    assert event_loop.is_running()
+
+
+def test_an_exit_in_a_tool_is_told_to_the_agent(event_loop):
+    def leave():
+        sys.exit(0)
+
+    async def leave_later():
+        sys.exit("no such flag")
+
+    tools = {"leave": leave, "leave_later": leave_later}
+    (episode,) = play([[call("leave", "leave_later"), say("oh")]], [Shop()], event_loop, tools=tools)
+    answers = [m["content"] for m in episode.completion if m["role"] == "tool"]
+    assert answers == ["{'error': 'SystemExit: 0'}", "{'error': 'SystemExit: no such flag'}"]
+    assert episode.stop_reason == StopReason.ANSWERED
+
+
+def test_tools_that_take_too_long_are_told_to_the_agent(event_loop):
+    ended = []
+
+    def sleep():
+        time.sleep(60)
+
+    def spin():
+        try:
+            while True:
+                pass
+        finally:
+            ended.append("spin")
+
+    async def sleep_later():
+        await asyncio.sleep(60)
+
+    async def stubborn():
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.append("stubborn")
+                await asyncio.sleep(60)
+
+    def quick():
+        return "quick"
+
+    tools = {function.__name__: function for function in (sleep, spin, sleep_later, stubborn, quick)}
+    start = time.perf_counter()
+    (episode,) = play([[call(*tools), say("oh")]], [Shop()], event_loop, tools=tools, feedback_timeout=0.3)
+    assert time.perf_counter() - start < 30
+    answers = [m["content"] for m in episode.completion if m["role"] == "tool"]
+    assert answers == ["{'error': 'No result within 0.3 s.'}"] * 4 + ["quick"]
+    assert (episode.num_tool_failures, episode.num_tool_timeouts) == (4, 4)
+    deadline = time.perf_counter() + 30
+    while len(ended) < 2 and time.perf_counter() < deadline:
+        time.sleep(0.05)
+    assert sorted(ended) == ["spin", "stubborn"]  # nobody is left at work
+
+
+class SleepingUser:
+    def reply(self, messages):
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("shop", [Shop, ThreadSafeShop])
+def test_users_who_take_too_long_end_the_run(event_loop, shop):
+    for user in (SleepingUser(), SleepyUser(60)):
+        with pytest.raises(UserSimulatorError, match="episode 0 failed: No result within 0.2 s. Raise `feedback_tim"):
+            play([[say("hello?")]], [shop(user)], event_loop, feedback_timeout=0.2)
+
+
+def test_a_user_who_blocks_the_event_loop_is_a_clear_error(monkeypatch):
+    class BlockingUser:
+        async def reply(self, messages):
+            time.sleep(6)
+
+    monkeypatch.setattr("trl_infopo.calls.GRACE", 1.0)
+    thread, loop, ready = start_event_loop_in_daemon()
+    ready.wait()
+    with pytest.raises(RuntimeError, match="blocks the event loop for longer than `feedback_timeout`. Let it await"):
+        play([[say("hello?")]], [Shop(BlockingUser())], loop, feedback_timeout=0.5)
+    shutdown_event_loop_in_daemon(thread, loop)
 
 
 class CancelledUser:

@@ -14,11 +14,14 @@
 
 """What is checked before a training starts, so that it does not fail in its middle."""
 
-from collections.abc import Callable
+import inspect
+import warnings
+from collections.abc import Callable, Collection
 from typing import Any
 
-from .infopo_config import InfoPOConfig
-from .rollout import converses, find_tools
+from ._environment import converses, find_tools
+from ._options import did_you_mean
+from .infopo_config import InfoPOConfig, check_placeholder
 
 
 class CheckedFactory:
@@ -27,16 +30,24 @@ class CheckedFactory:
 
     Attributes:
         converses (`bool`):
-            Whether the environments need our conversation loop: they declare a `user`, or that they can be `done`.
+            Whether the environments need our conversation loop.
         has_tools (`bool`):
             Whether the environments have tools.
     """
 
     def __init__(self, factory: Callable[[], Any]):
+        if not callable(factory):
+            raise ValueError(
+                f"`environment_factory` is a {type(factory).__name__} object, but every rollout needs its own. Pass "
+                f"what makes them: the class `{type(factory).__name__}`, or a function without arguments."
+            )
         self.factory = factory
         self.first = self._make()
+        self.kind = type(self.first)
+        self.reset = inspect.signature(self.first.reset)
         self.converses = converses(self.first)
         self.has_tools = bool(find_tools(self.first))
+        self._warn_of_undeclared()
 
     def __call__(self) -> Any:
         environment, self.first = self.first, None
@@ -44,18 +55,95 @@ class CheckedFactory:
 
     def _make(self) -> Any:
         environment = self.factory()
-        if not callable(getattr(environment, "reset", None)):
+        if not callable(getattr(type(environment), "reset", None)):
             raise ValueError(
                 f"`environment_factory` made a {type(environment).__name__}, which has no `reset`. Give it a method "
                 "`reset(self, **row)` that starts an episode from a row of the dataset."
             )
-        placeholder = getattr(environment, "masked_feedback", InfoPOConfig.masked_feedback)
-        if not isinstance(placeholder, str) or not placeholder.strip():
-            raise ValueError(
-                f"`{type(environment).__name__}.masked_feedback` is {placeholder!r}, which leaves the counterfactual "
-                "without feedback. Set it to a text that says nothing, such as 'No information found.'."
-            )
+        own = inspect.getattr_static(environment, "masked_feedback", InfoPOConfig.masked_feedback)
+        if not isinstance(own, property):
+            check_placeholder(f"{type(environment).__name__}.masked_feedback", own)
         return environment
+
+    def _warn_of_undeclared(self) -> None:
+        """Say what TRL's loop does not look at, which plays this environment."""
+        done = inspect.getattr_static(self.first, "done", None)
+        if not self.converses and done is not None and not callable(done):
+            warnings.warn(
+                f"`{self.kind.__name__}` has a `done` that its class body does not declare: it is the environment's "
+                "own, and does not end an episode. If it should, write `done: bool = False` in the class body.",
+                stacklevel=1,
+            )
+
+    def check_columns(self, name: str, columns: Collection[str]) -> None:
+        """
+        Raises:
+            `ValueError`: If `reset` needs a column that the dataset `name` does not have.
+        """
+        parameters = self.reset.parameters.values()
+        needed = [
+            p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        ]
+        for missing in [column for column in needed if column not in columns]:
+            raise ValueError(
+                f"`{self.kind.__name__}.reset` needs {missing!r}, but `{name}` has only the columns "
+                f"{sorted(columns)}.{did_you_mean(missing, list(columns))} Add the column, or give the argument a "
+                "default."
+            )
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        unknown = [] if takes_all else sorted(set(columns) - set(self.reset.parameters))
+        if unknown:
+            raise ValueError(
+                f"`{name}` has the column {unknown[0]!r}, which `{self.kind.__name__}.reset` does not take. Every "
+                "column is passed to it: add `**row` to its arguments, or remove the column."
+            )
+
+
+def check_dataset(
+    name: str, dataset: Any, factories: Collection[CheckedFactory], is_multi: bool, has_turns: bool
+) -> None:
+    """
+    Check that the rows of a dataset are what environments and their conversations take.
+
+    Args:
+        name (`str`):
+            Name of the argument.
+        dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`] or `dict`, *optional*):
+            The dataset, or several by name.
+        factories (`Collection[CheckedFactory]`):
+            The factories of the environments; empty where there are none.
+        is_multi (`bool`):
+            Whether a column `environment` chooses among them.
+        has_turns (`bool`):
+            Whether anything can come back on an action, so that prompts must be conversational.
+
+    Raises:
+        `ValueError`: If a column or a conversational prompt is missing.
+    """
+    if isinstance(dataset, dict):
+        for key, part in dataset.items():
+            check_dataset(f"{name}[{key!r}]", part, factories, is_multi, has_turns)
+        return
+    columns = None if dataset is None else dataset.column_names
+    if columns is None:  # a stream may not know its columns
+        return
+    for factory in factories:
+        factory.check_columns(name, [column for column in columns if not (is_multi and column == "environment")])
+    if has_turns and "prompt" in columns:
+        prompt = next((row["prompt"] for row in dataset.take(1)), None)
+        if isinstance(prompt, str):
+            raise ValueError(
+                f"`{name}` has plain text as `prompt` ({prompt[:40]!r}), but turns need messages. Write it as "
+                '`[{"role": "user", "content": ...}]`.'
+            )
+
+
+def placeholder_of(environment: Any, default: str) -> Any:
+    """The text that masks an environment's feedback: its own `masked_feedback`, or the default."""
+    missing = object()
+    if inspect.getattr_static(environment, "masked_feedback", missing) is missing:
+        return default
+    return environment.masked_feedback
 
 
 def check_options(
@@ -71,6 +159,14 @@ def check_options(
     Raises:
         `ValueError`: If an option cannot work with rollouts of several turns.
     """
+    last_action = args.max_turns == 1 or (args.max_turns is None and args.max_tool_calling_iterations == 0)
+    if last_action and rollout_func is None and (args.info_gain_coef != 0 or args.log_information_gain):
+        name = "max_tool_calling_iterations" if args.max_turns is None else "max_turns"
+        warnings.warn(
+            f"`{name}` is {getattr(args, name)}, so that no action follows on feedback and no turn has a gain. Raise "
+            "it to train with InfoPO.",
+            stacklevel=1,
+        )
     if rollout_func is not None and args.max_turns is not None:
         raise ValueError(
             f"`max_turns` is {args.max_turns}, but `rollout_func` runs its own loop. Limit the turns there, and leave "

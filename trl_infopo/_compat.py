@@ -14,6 +14,7 @@
 
 """The one place that knows which TRL we stand on, and what of its private surface."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
+from .calls import encodable_message
 
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_
 # Overridden in `InfoPOTrainer` and its base `ConversationTrainer`, with the parameters that each must have
 OVERRIDDEN = {
     "__init__": ("self", "model", "reward_funcs", "args"),
+    "_generate": ("self", "prompts"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
     "_tool_call_loop": (
@@ -67,6 +71,7 @@ ATTRIBUTES = (
     "max_tool_calling_iterations",
     "num_generations",
     "num_generations_eval",
+    "reward_func_names",
     "reward_weights",
     "rollout_func",
     "temperature",
@@ -75,6 +80,8 @@ ATTRIBUTES = (
     "vllm_mode",
     "vllm_tensor_parallel_size",
 )
+# The same, made anew with each batch where there are tools
+ATTRIBUTES_OF_A_BATCH = ("_async_tool_dicts", "_sync_tool_dicts")
 
 
 def check_trl_version(installed: str | None = None) -> None:
@@ -119,12 +126,67 @@ class NoTools(list):
         return True
 
 
+@contextmanager
+def parsing_safely() -> Iterator[None]:
+    """Let `GRPOTrainer` parse what a policy sampled with [`parse_safely`], which no sample can break."""
+    from trl.trainer import grpo_trainer
+
+    parse = grpo_trainer.parse_response
+    grpo_trainer.parse_response = parse_safely
+    try:
+        yield
+    finally:
+        grpo_trainer.parse_response = parse
+
+
+def parse_safely(tokenizer: "PreTrainedTokenizerBase", ids: list[int], **arguments) -> dict:
+    """
+    The assistant message that TRL parses from sampled ids, with text that can be encoded. JSON may hold halves of
+    surrogate pairs, which no tokenizer takes, and may be nested too deeply for Python: it is a message without calls.
+    """
+    from trl.chat_template_utils import parse_response
+
+    try:
+        return encodable_message(parse_response(tokenizer, ids, **arguments))
+    except (ValueError, LookupError, ArithmeticError, AttributeError, RecursionError):
+        return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
+
+
 def parse_action(
     tokenizer: "PreTrainedTokenizerBase", ids: list[int], context: list[int], tools: list[Callable]
 ) -> dict:
     """The assistant message that a policy sampled, parsed as TRL does: with the response template, if there is one."""
-    from trl.chat_template_utils import parse_response
-
     if getattr(tokenizer, "response_template", None) is None:
         return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
-    return parse_response(tokenizer, ids, prefix=context, **({"tools": tools} if PARSES_WITH_TOOLS else {}))
+    return parse_safely(tokenizer, ids, prefix=context, **({"tools": tools} if PARSES_WITH_TOOLS else {}))
+
+
+def is_malformed_call(tokenizer: "PreTrainedTokenizerBase", ids: list[int], message: dict) -> bool:
+    """
+    Whether sampled ids hold, outside of reasoning, the beginning of a tool call of which their message has none.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            Tokenizer, with a response template if it parses tool calls.
+        ids (`list[int]`):
+            Token ids that the policy sampled.
+        message (`dict`):
+            The message that was parsed from them.
+
+    Returns:
+        `bool`: Whether a call cannot be parsed.
+    """
+    template = getattr(tokenizer, "response_template", None)
+    if message.get("tool_calls") or template is None or "tool_calls" not in template["fields"]:
+        return False
+    said = tokenizer.decode(ids).rpartition("</think>")[2].partition("<think>")[0]
+    return _call_opening(template["fields"]["tool_calls"]) in said
+
+
+def _call_opening(field: dict) -> str:
+    """Text with which a response template lets a tool call begin: its tag, or what stands before the tool's name."""
+    if "open" in field:
+        return field["open"]
+    head = field["open_pattern"].partition("(?P<")[0]
+    tag = re.search(r"<[\w|\\]+>", head)
+    return re.sub(r"\\(.)", r"\1", tag[0] if tag else head.partition("\\s")[0])

@@ -13,8 +13,9 @@
 # limitations under the License.
 """What an option may be. Every error names the option, the value and the way out."""
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
@@ -27,6 +28,7 @@ def check_number(
     integer: bool = False,
     at_least: float | None = None,
     above: float | None = None,
+    at_most: float | None = None,
     hint: str = "",
 ) -> None:
     """
@@ -43,6 +45,8 @@ def check_number(
             Smallest value.
         above (`float`, *optional*):
             Bound that it must exceed.
+        at_most (`float`, *optional*):
+            Largest value.
         hint (`str`, *optional*):
             What else there is to say, after "set it to ...": a clause without its full stop.
 
@@ -51,11 +55,20 @@ def check_number(
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
     is_finite = is_number and (isinstance(value, Integral) or math.isfinite(value))
-    if is_finite and (at_least is None or value >= at_least) and (above is None or value > above):
+    if is_finite and not (
+        (at_least is not None and value < at_least)
+        or (above is not None and value <= above)
+        or (at_most is not None and value > at_most)
+    ):
         return
-    kind = "a whole number" if integer else "a finite number"
-    bound = f" of at least {at_least}" if at_least is not None else f" above {above}" if above is not None else ""
-    raise ValueError(f"`{name}` is {value!r}, set it to {kind}{bound}{hint and f', {hint}'}.")
+    bounds = (("at least", at_least), ("above", above), ("at most", at_most))
+    bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
+    if not is_finite:
+        kind = "to a whole number" if integer else "to a finite number"
+        bound = f"{kind}, {bound}" if bound else kind
+    elif above is None:
+        bound = f"to {bound}"
+    raise ValueError(f"`{name}` is {value!r}, set it {bound}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:
@@ -74,6 +87,20 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"`{name}` is {value!r}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
+
+
+def check_names(problem: str, names: Iterable[str], function: Callable) -> None:
+    """
+    Raises:
+        `TypeError`: If a function takes no argument of one of the names. It begins with the problem, and suggests the
+            nearest.
+    """
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in names:
+        if name not in parameters:
+            raise TypeError(f"{problem} `{name}`.{did_you_mean(name, list(parameters))}")
 
 
 def did_you_mean(word: Any, known: Sequence[str]) -> str:

@@ -13,6 +13,8 @@
 # limitations under the License.
 
 import atexit
+import math
+import warnings
 from contextlib import nullcontext
 from functools import partial
 
@@ -22,29 +24,36 @@ from trl import GRPOTrainer
 from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
-from ._checks import CheckedFactory
-from ._compat import NoTools, parse_action, without_tools
+from ._checks import CheckedFactory, check_dataset
+from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
+from ._environment import find_user
+from ._progress import ProgressLine
+from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
-from .rollout import Episode, StopReason, TokenPolicy, converse, converses, infer_stop_reason
+from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
 from .turns import render_feedback
 from .users import UserSimulatorError
+from .users.base import Usage
 
 
 class ConversationTrainer(GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
 
-    It overrides:
+    Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
+    or there once it is made, or with a `done` in the class body. It overrides:
 
-    - `_tool_call_loop`, to let assistant and user talk. Where no environment has a `user` or a `done`, TRL's own loop
-      runs;
-    - `_calculate_rewards`, to see that no environment got a user that it did not declare.
+    - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
+    - `_generate`, to make encodable what environments and the policy bring into it;
+    - `_calculate_rewards`, to refuse infinite rewards, and to see that no user is forgotten;
+    - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
+      were well.
 
     It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
     """
 
     def __init__(self, model, reward_funcs, args, **kwargs):
-        self._converses, walls = False, nullcontext()
+        self._converses, walls, factories = False, nullcontext(), []
         if (factory := kwargs.get("environment_factory")) is not None:
             if isinstance(factory, dict):
                 kwargs["environment_factory"] = {name: CheckedFactory(make) for name, make in factory.items()}
@@ -56,9 +65,15 @@ class ConversationTrainer(GRPOTrainer):
             if self._converses and not kwargs.get("tools") and not any(factory.has_tools for factory in factories):
                 walls = without_tools()
 
+        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.has_tools for factory in factories)
+        for name in ("train_dataset", "eval_dataset"):
+            check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
         with walls:
             super().__init__(model, reward_funcs, args=args, **kwargs)
 
+        self._progress = ProgressLine(self.accelerator.is_main_process, not args.disable_tqdm)
+        if self._has_async_funcs:
+            guard_event_loop(self.async_loop)
         if self._converses:
             self._prepare_conversations()
         if args.max_turns is not None:
@@ -81,19 +96,38 @@ class ConversationTrainer(GRPOTrainer):
             self.async_loop_thread, self.async_loop, ready = start_event_loop_in_daemon(name="InfoPOTrainer-AsyncLoop")
             ready.wait()
             atexit.register(shutdown_event_loop_in_daemon, self.async_loop_thread, self.async_loop)
+            guard_event_loop(self.async_loop)
+
+    def _generate_and_score_completions(self, inputs):
+        try:
+            return super()._generate_and_score_completions(inputs)
+        except SystemExit as error:
+            raise RuntimeError(
+                f"A `reset`, a reward or a `rollout_func` called `sys.exit({error.code!r})`, which would end the run "
+                "as if it were complete. Raise an error there, or return."
+            ) from error
+
+    def _generate(self, prompts):
+        prompts[:] = encodable_message(prompts)
+        text = f"step {self.state.global_step + 1}: sampling {len(prompts)} rollouts"
+        with self._progress.at(text), parsing_safely():
+            return super()._generate(prompts)
 
     def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
         max_turns = self.max_tool_calling_iterations + 1
         if not self._converses:
+            guards = self._guard_tools()
             output = super()._tool_call_loop(
                 prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
             )
-            _, completions, completion_ids, *_ = output
+            self._raise_together(guards)
+            _, completions, completion_ids, _, _, num_failures, _ = output
             self._log_conversations(
                 [
                     infer_stop_reason(messages, ids, self.eos_token_ids, max_turns, self.max_completion_length)
                     for messages, ids in zip(completions, completion_ids, strict=True)
-                ]
+                ],
+                [num_failures, sum(guard.num_timeouts for guard in guards)],
             )
             return output
         if images is not None:
@@ -108,6 +142,7 @@ class ConversationTrainer(GRPOTrainer):
             eos_token_ids=self.eos_token_ids,
             max_completion_length=self.max_completion_length,
             max_model_length=self._max_model_length(),
+            is_malformed=partial(is_malformed_call, self._tokenizer),
         )
         episodes = []
         for i, environment in enumerate(self.environments):
@@ -115,7 +150,7 @@ class ConversationTrainer(GRPOTrainer):
                 prompts[i],
                 environment,
                 tools=self._sync_tool_dicts[i] | self._async_tool_dicts[i],
-                name=f"rollout {i} of process {self.accelerator.process_index} at step {self.state.global_step}",
+                name=self._episode_name(i),
                 prompt_ids=prompt_ids[i],
             )
             policy.record(episode, completions[i][0], completion_ids[i], None if logprobs is None else logprobs[i])
@@ -127,10 +162,27 @@ class ConversationTrainer(GRPOTrainer):
             self.async_loop,
             max_turns=max_turns,
             concurrency=self.args.user_concurrency,
+            feedback_timeout=self.args.feedback_timeout,
             synchronize=self._agree if self.accelerator.num_processes > 1 else None,
         )
         tokens, errors = (after - before for after, before in zip(self._user_usage(), usage_before, strict=True))
-        self._log_conversations([episode.stop_reason for episode in episodes], episodes, tokens, errors)
+        failures = [(e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls) for e in episodes]
+        self._log_conversations(
+            [episode.stop_reason for episode in episodes],
+            [sum(counts) for counts in zip(*failures, strict=True)],
+            [
+                sum(episode.num_replies for episode in episodes),
+                sum(episode.reply_seconds for episode in episodes),
+                tokens,
+                errors,
+            ],
+        )
+        if all(e.stop_reason == StopReason.USER_ENDED and e.num_actions == 1 for e in episodes):
+            warnings.warn(
+                "Every user of a batch ended the conversation on the first message. Does `reply` return None where it "
+                "should return text, such as at its end?",
+                stacklevel=1,
+            )
         return (
             [episode.action_mask for episode in episodes],
             [episode.completion for episode in episodes],
@@ -141,11 +193,40 @@ class ConversationTrainer(GRPOTrainer):
             [[] for _ in episodes],
         )
 
+    def _episode_name(self, i: int) -> str:
+        return f"rollout {i} of process {self.accelerator.process_index} at step {self.state.global_step}"
+
+    def _guard_tools(self) -> list[ToolGuard]:
+        """Put a guard before the tools of each rollout, for TRL's own loop."""
+        guards = [ToolGuard(self.args.feedback_timeout) for _ in self._sync_tool_dicts]
+        for i, guard in enumerate(guards):
+            self._sync_tool_dicts[i] = {name: guard.wrap(tool) for name, tool in self._sync_tool_dicts[i].items()}
+            self._async_tool_dicts[i] = {
+                name: guard.wrap_async(tool) for name, tool in self._async_tool_dicts[i].items()
+            }
+        return guards
+
+    def _raise_together(self, guards: list[ToolGuard]) -> None:
+        """Raise on all processes what users have raised inside tools on any."""
+        failed = next((i for i, guard in enumerate(guards) if guard.error is not None), None)
+        error = None
+        if failed is not None:
+            cause = guards[failed].error
+            error = UserSimulatorError(f"The user of {self._episode_name(failed)} failed: {error_text(cause)}")
+            error.__cause__ = cause
+        if self.accelerator.num_processes > 1:
+            self._agree(False, error)
+        elif error is not None:
+            raise error
+
     def _sample(
         self, contexts: list[list[int]], padding: list[int]
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         """Continue contexts. Where processes must generate together, each is padded to as many as the busiest."""
         num_contexts = len(contexts)
+        self._progress.text = (
+            f"step {self.state.global_step + 1}: sampling, {num_contexts} of {len(self.environments)} rollouts go on"
+        )
         if self._generates_together():
             (most,) = self._max_over_processes([num_contexts])
             contexts = contexts + [padding] * (most - num_contexts)
@@ -191,31 +272,43 @@ class ConversationTrainer(GRPOTrainer):
 
     def _user_usage(self) -> tuple[int, int]:
         """Tokens and errors of this process's users so far, each user counted once."""
-        users = {id(user): user for env in self.environments if hasattr(user := getattr(env, "user", None), "usage")}
-        usages = [user.usage for user in users.values()]
+        users = {id(user): user for user in map(find_user, self.environments) if hasattr(user, "usage")}
+        usages = [user.usage for user in users.values() if isinstance(user.usage, Usage)]
         return sum(usage.tokens for usage in usages), sum(usage.errors for usage in usages)
 
     def _log_conversations(
-        self, stop_reasons: list[StopReason], episodes: list[Episode] | None = None, tokens: int = 0, errors: int = 0
+        self, stop_reasons: list[StopReason], failures: list[int], users: list[float] | None = None
     ) -> None:
-        """Log how the episodes of all processes ended, and what their users did."""
+        """
+        Log how the episodes of all processes ended, what went wrong in them, and what their users did.
+
+        Args:
+            stop_reasons (`list[StopReason]`):
+                Of this process's episodes.
+            failures (`list[int]`):
+                Number of tool calls that failed, of those that took too long, and of those that could not be parsed.
+            users (`list[float]`, *optional*):
+                Number of replies, seconds, tokens and errors.
+        """
         rows = [[reason == stop_reason for reason in StopReason] for stop_reason in stop_reasons]
         ends = self.accelerator.gather(torch.tensor(rows, dtype=torch.float, device=self.accelerator.device))
         metrics = {
             f"stop/{reason}": share for reason, share in zip(StopReason, ends.mean(dim=0).tolist(), strict=True)
         }
-        if episodes is not None:
-            counts = [
-                sum(episode.num_replies for episode in episodes),
-                sum(episode.reply_seconds for episode in episodes),
-                tokens,
-                errors,
-            ]
-            totals = self.accelerator.gather(torch.tensor([counts], device=self.accelerator.device)).sum(dim=0)
-            metrics |= user_metrics(*totals.tolist(), num_rollouts=len(ends))
+        counts = torch.tensor([[*failures, *(users or [])]], dtype=torch.float, device=self.accelerator.device)
+        totals = self.accelerator.gather(counts).sum(dim=0).tolist()
+        names = ("tools/failures", "tools/timeouts", "malformed_calls")
+        metrics |= dict(zip(names, totals[: len(failures)], strict=False))
+        if users is not None:
+            metrics |= user_metrics(*totals[len(failures) :], num_rollouts=len(ends))
+        self._log_infopo(metrics)
+
+    def _log_infopo(self, metrics: dict[str, float]) -> None:
+        """Add to the metrics of this mode what is defined: trackers cannot draw the others."""
         mode = "train" if self.model.training else "eval"
         for name, value in metrics.items():
-            self._metrics[mode][f"infopo/{name}"].append(value)
+            if math.isfinite(value):
+                self._metrics[mode][f"infopo/{name}"].append(value)
 
     def _max_over_processes(self, counts: list[int]) -> list[int]:
         """Elementwise maximum over all processes."""
@@ -223,10 +316,28 @@ class ConversationTrainer(GRPOTrainer):
         return self.accelerator.gather(counts).amax(dim=0).tolist()
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        if self.environments and not self._converses and any(map(converses, self.environments)):
-            name = next(type(environment).__name__ for environment in self.environments if converses(environment))
+        if self.environments and not self._converses:
+            self._check_forgotten_users()
+        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if (infinite := rewards_per_func.isinf().any(dim=0)).any():
+            name = self.reward_func_names[infinite.nonzero()[0].item()]
             raise ValueError(
-                f"`{name}.reset` set `user` or `done`, of which `{name}` says nothing before. Declare it in the class "
-                "body (`user: UserSimulator`, `done: bool = False`), so that the conversation loop is prepared for it."
+                f"The reward `{name}` is infinite for a rollout, which would make the weights NaN. Return a finite "
+                "number, or None for a rollout that cannot be scored."
             )
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._log_infopo({"unscored_rollouts": rewards_per_func.isnan().all(dim=1).sum().item()})
+        return rewards_per_func
+
+    def _check_forgotten_users(self) -> None:
+        """Nobody talks to a user whom `reset` brings and the class does not declare."""
+        forgotten = next((env for env in self.environments if find_user(env) is not None), None)
+        if forgotten is None:
+            return
+        name = type(forgotten).__name__
+        text = (
+            f"`{name}.reset` set a `user` that can reply, of which `{name}` says nothing before, so that the agent "
+            "does not talk to it. If it should, declare it in the class body: `user: UserSimulator`."
+        )
+        if not self.tools:
+            raise ValueError(text)
+        warnings.warn(text, stacklevel=1)

@@ -35,6 +35,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ._describe import describe
+from .calls import guard_event_loop
 from .policies import Policy, PolicyError, SeededEpisode, load_policy
 from .rollout import converse, converses, find_tools
 from .turns import feedback_blocks
@@ -408,6 +409,7 @@ def _plus_minus(estimate: dict[str, float]) -> str:
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop on another thread, as a notebook has one of its own on this thread."""
     loop = asyncio.new_event_loop()
+    guard_event_loop(loop)
     thread = Thread(target=loop.run_forever, name="evaluate", daemon=True)
     thread.start()
     try:

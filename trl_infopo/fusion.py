@@ -22,8 +22,13 @@ from typing import NamedTuple
 
 import torch
 
+from ._options import check_choice, check_number
+
 
 EPS = 1e-6
+GATES = ("variance", "none")
+NORMALIZATIONS = ("group", "group_scale", "batch", "none")
+GRANULARITIES = ("turn", "token")
 
 
 class FusedAdvantages(NamedTuple):
@@ -74,7 +79,11 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
 
     Returns:
         `torch.Tensor`: `sigmoid(-reward_std / temperature)`, in (0, 0.5].
+
+    Raises:
+        `ValueError`: If the temperature is not a finite number above 0.
     """
+    check_number("temperature", temperature, above=0)
     return torch.sigmoid(-reward_std / temperature)
 
 
@@ -91,7 +100,8 @@ def normalize_information_gain(
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
-            Gain of each turn, in nats per token; NaN where a turn has none. The rollouts of a group are adjacent.
+            Gain of each turn, in nats per token; NaN where a turn has none. An infinite gain counts as none. The
+            rollouts of a group are adjacent.
         action_lengths (`torch.Tensor` of shape `(B, K)`):
             Number of tokens of each action.
         num_generations (`int`):
@@ -106,9 +116,14 @@ def normalize_information_gain(
 
     Returns:
         `torch.Tensor` of shape `(B, K)`: Information advantages, 0 where a turn has no gain.
+
+    Raises:
+        `ValueError`: If there is no such normalization or granularity.
     """
-    scored = ~information_gain.isnan()
-    values = information_gain.nan_to_num(0.0)
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_choice("granularity", granularity, GRANULARITIES)
+    scored = information_gain.isfinite()
+    values = information_gain.masked_fill(~scored, 0.0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)
@@ -146,7 +161,7 @@ def fuse_advantages(
 
         A_k = A_outcome + coef * gate * scale * A_info_k
 
-    The arrays hold the rollouts of all processes. A rollout without a reward (NaN) takes no part: it is out of every
+    The arrays hold the rollouts of all processes. A rollout without a finite reward takes no part: it is out of every
     statistic and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
 
     Args:
@@ -179,8 +194,14 @@ def fuse_advantages(
 
     Returns:
         [`~trl_infopo.fusion.FusedAdvantages`]
+
+    Raises:
+        `ValueError`: If an option is unknown or not a finite number.
     """
-    scorable = ~rewards.isnan()
+    check_number("coef", coef)
+    check_choice("gate", gate, GATES)
+    scorable = rewards.isfinite()
+    outcome_advantages = outcome_advantages.masked_fill(~scorable, 0.0)
     action_lengths = (action_lengths * scorable[:, None]).to(rewards.dtype)
     information_gain = information_gain.to(rewards.dtype).masked_fill(~scorable[:, None], torch.nan)
     information_advantages = normalize_information_gain(
@@ -188,7 +209,8 @@ def fuse_advantages(
     )
 
     reward_std = pool_std(
-        rewards.nan_to_num(0.0).view(-1, num_generations), scorable.to(rewards.dtype).view(-1, num_generations)
+        rewards.masked_fill(~scorable, 0.0).view(-1, num_generations),
+        scorable.to(rewards.dtype).view(-1, num_generations),
     )
     reward_std = reward_std.repeat_interleave(num_generations)
     gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)

@@ -11,9 +11,27 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 
 from trl import GRPOConfig
+
+from ._options import check_bool, check_choice, check_names, check_number
+from .users.base import encodable
+
+
+# Inherited options whose infinity means that there is no limit
+UNLIMITED = {
+    "delta",
+    "epsilon_high",
+    "max_grad_norm",
+    "off_policy_mask_threshold",
+    "vllm_importance_sampling_cap",
+    "vllm_importance_sampling_clip_max",
+    "vllm_server_timeout",
+}
+LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
+LARGEST_COEF = 1e3  # information advantages are of order 1
 
 
 @dataclass
@@ -67,6 +85,10 @@ class InfoPOConfig(GRPOConfig):
             one less.
         user_concurrency (`int`, *optional*, defaults to `64`):
             Largest number of replies of users, and of async tools, that are awaited at once on a process.
+        feedback_timeout (`float`, *optional*):
+            Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
+            a user that does ends the run with an error. If `None`, there is no limit. With a limit, tools and users
+            that are not `async` run on threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
     """
@@ -167,6 +189,13 @@ class InfoPOConfig(GRPOConfig):
             "help": "Largest number of replies of users, and of async tools, that are awaited at once on a process."
         },
     )
+    feedback_timeout: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the "
+            "agent is told; a user that does ends the run with an error. If `None`, there is no limit."
+        },
+    )
     log_information_gain: bool = field(
         default=False,
         metadata={
@@ -175,46 +204,80 @@ class InfoPOConfig(GRPOConfig):
         },
     )
 
+    def __new__(cls, *args, **kwargs):
+        check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
+        return super().__new__(cls)
+
     def __post_init__(self):
+        for option in fields(GRPOConfig):
+            self._check_inherited(option.name, getattr(self, option.name))
+        check_number("temperature", self.temperature, at_least=LEAST_TEMPERATURE, hint="it divides the logits")
         super().__post_init__()
 
-        for name in InfoPOConfig.__annotations__:
-            choices = InfoPOConfig.__dataclass_fields__[name].metadata.get("choices")
-            if choices and getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}, choose one of {choices}.")
-        if self.info_gain_coef < 0:
-            raise ValueError(
-                f"`info_gain_coef` is {self.info_gain_coef}, which would punish informative questions. Set it to 0.0 "
-                "for GRPO, or above."
-            )
+        for option in fields(self):
+            if option.name in InfoPOConfig.__annotations__ and "choices" in option.metadata:
+                check_choice(option.name, getattr(self, option.name), option.metadata["choices"])
+        for name in ("info_gain_rescale", "info_gain_only", "log_information_gain"):
+            check_bool(name, getattr(self, name))
+        check_number(
+            "info_gain_coef",
+            self.info_gain_coef,
+            at_least=0,
+            at_most=LARGEST_COEF,
+            hint="0.0 for GRPO, as less would punish informative questions",
+        )
         if self.info_gain_only and self.info_gain_coef == 0:
             raise ValueError(
                 "`info_gain_only` is True and `info_gain_coef` is 0.0, which leaves nothing to train on. Set "
                 "`info_gain_coef` above 0.0, or `info_gain_only` to False."
             )
-        for name in ("temperature", "gate_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, but something is divided by it: set it above 0.")
-        if not self.masked_feedback.strip():
-            raise ValueError(
-                f"`masked_feedback` is {self.masked_feedback!r}, which leaves the counterfactual without feedback. "
-                "Set it to a text that says nothing, such as 'No information found.'."
+        check_number(
+            "gate_temperature",
+            self.gate_temperature,
+            at_least=LEAST_TEMPERATURE,
+            hint="it divides the spread of rewards",
+        )
+        check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
+        if self.feedback_timeout is not None:
+            check_number("feedback_timeout", self.feedback_timeout, above=0, hint="or to None for no limit")
+        if self.info_gain_batch_size is not None:
+            check_number(
+                "info_gain_batch_size",
+                self.info_gain_batch_size,
+                integer=True,
+                at_least=1,
+                hint="or to None for the per-device batch size",
             )
-        if self.info_gain_batch_size is not None and self.info_gain_batch_size < 1:
-            raise ValueError(
-                f"`info_gain_batch_size` is {self.info_gain_batch_size}, set it to at least 1, or to None for the "
-                "per-device batch size."
-            )
-        if self.user_concurrency < 1:
-            raise ValueError(
-                f"`user_concurrency` is {self.user_concurrency}, set it to at least 1: one user at a time."
-            )
+        check_placeholder("masked_feedback", self.masked_feedback)
         if self.max_turns is not None:
-            if self.max_turns < 1:
-                raise ValueError(f"`max_turns` is {self.max_turns}, set it to at least 1, or to None for no limit.")
+            check_number("max_turns", self.max_turns, integer=True, at_least=1, hint="or to None for no limit")
             if self.max_tool_calling_iterations is not None:
                 raise ValueError(
                     f"`max_turns` is {self.max_turns} and `max_tool_calling_iterations` is "
                     f"{self.max_tool_calling_iterations}, which limit the same thing. Set one of them: `max_turns` "
                     "actions are `max_turns - 1` tool-calling iterations."
                 )
+
+    @staticmethod
+    def _check_inherited(name: str, value) -> None:
+        """TRL takes numbers that are none, and trains weights that are none with them."""
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and (math.isnan(number) or (math.isinf(number) and name not in UNLIMITED)):
+                raise ValueError(f"`{name}` is {value!r}, set it to a finite number.")
+
+
+def check_placeholder(name: str, placeholder) -> None:
+    """
+    Raises:
+        `ValueError`: If a placeholder is no text, holds nothing, or cannot be encoded.
+    """
+    if not isinstance(placeholder, str) or not placeholder.strip():
+        raise ValueError(
+            f"`{name}` is {placeholder!r}, which leaves the counterfactual without feedback. Set it to a text that "
+            "says nothing, such as 'No information found.'."
+        )
+    if encodable(placeholder) != placeholder:
+        raise ValueError(
+            f"`{name}` is {placeholder!r}, with half a surrogate pair in it, which no tokenizer takes. Set it to a "
+            "text that UTF-8 can encode."
+        )

@@ -11,25 +11,31 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import logging
 import textwrap
 import time
+import warnings
 from typing import Any
 
 import torch
 from accelerate.logging import get_logger
 from torch import nn
+from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
-from ._checks import check_options
+from ._checks import check_options, placeholder_of
+from ._options import check_names
 from .conversation_trainer import ConversationTrainer
 from .fusion import FusedAdvantages, fuse_advantages
-from .infopo_config import InfoPOConfig
+from .infopo_config import InfoPOConfig, check_placeholder
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, segment_turns
 
 
 logger = get_logger(__name__)
+
+MANY_BATCHES = 10  # without any gain, after which a run says so
 
 
 class InfoPOTrainer(ConversationTrainer):
@@ -98,6 +104,7 @@ class InfoPOTrainer(ConversationTrainer):
             args = InfoPOConfig(f"{model_name.split('/')[-1]}-InfoPO")
         if not isinstance(args, InfoPOConfig):
             raise TypeError(f"`args` is a {type(args).__name__}, pass an InfoPOConfig: it takes the same parameters.")
+        check_names("InfoPOTrainer has no argument", kwargs, GRPOTrainer.__init__)
         # Data without turns trains as with GRPO, whatever the options
         self.multi_turn = any(kwargs.get(name) for name in ("tools", "environment_factory", "rollout_func"))
         if self.multi_turn:
@@ -106,6 +113,7 @@ class InfoPOTrainer(ConversationTrainer):
 
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
+        self._batches_without_gain = 0
         if self._is_active and self.rollout_func is not None and self.tools:
             raise ValueError(
                 "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
@@ -150,12 +158,13 @@ class InfoPOTrainer(ConversationTrainer):
             )
         masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
         start = time.perf_counter()
-        information_gain = self._score(output, completion_ids, turns, masked_observations)
+        with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
+            information_gain = self._score(output, completion_ids, turns, masked_observations)
         seconds = time.perf_counter() - start
         fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, information_gain)
 
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["infopo/scoring_seconds"].append(seconds)
+        self._log_infopo({"scoring_seconds": seconds})
+        self._warn_of_missing_gains(any_scored)
         if trains and any_scored:
             first = self.accelerator.process_index * len(turns)
             local_advantages = fused.turn_advantages[first : first + len(turns)]
@@ -200,7 +209,9 @@ class InfoPOTrainer(ConversationTrainer):
         """The text that masks feedback in this process's rollout `i`."""
         if not self.environments:
             return self.args.masked_feedback
-        return getattr(self.environments[i], "masked_feedback", self.args.masked_feedback)
+        placeholder = placeholder_of(self.environments[i], self.args.masked_feedback)
+        check_placeholder(f"{type(self.environments[i]).__name__}.masked_feedback", placeholder)
+        return placeholder
 
     def _mask_external_ids(
         self, row: dict, completion_ids: list[int], turns: list[Turn], placeholder: str
@@ -245,8 +256,13 @@ class InfoPOTrainer(ConversationTrainer):
         with self.accelerator.autocast():
             if self.info_gain_engine == "auto":
                 self.info_gain_engine, reason = select_engine(self.model, max_over_processes)
-                log = logger.info if self.info_gain_engine == "tree" else logger.warning
-                log(f"Information gain is scored with the {self.info_gain_engine} engine: {reason}.")
+                text = f"Information gain is scored with the {self.info_gain_engine} engine: {reason}."
+                if self.info_gain_engine == "replay":
+                    logger.warning(text)
+                else:
+                    logger.info(text)
+                    if not logger.isEnabledFor(logging.INFO):  # as usual
+                        self._progress.say(text)
             # TRL's log-probabilities are the factual side, unless something random went into them, or left padding
             # into a model that does more with it than to look away
             factual_logps = output.get("old_per_token_logps")
@@ -290,6 +306,9 @@ class InfoPOTrainer(ConversationTrainer):
         gathered = self.accelerator.gather(torch.cat(columns, dim=1).to(self.accelerator.device))
         outcome_advantages, num_questions = gathered[:, 0], gathered[:, 1]
         information_gain, action_lengths = gathered[:, 2:].chunk(2, dim=1)
+        is_infinite = information_gain.isinf()
+        information_gain = information_gain.masked_fill(is_infinite, torch.nan)
+        num_infinite = is_infinite.sum().item()
         rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
         takes_part = ~rewards_per_func.isnan().all(dim=1) & (action_lengths > 0).any(dim=1)
         rewards[~takes_part] = torch.nan
@@ -319,11 +338,27 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             only=self.args.info_gain_only,
         )
-        mode = "train" if self.model.training else "eval"
-        for name, value in metrics.items():
-            self._metrics[mode][f"infopo/{name}"].append(value)
+        self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
+        if num_infinite:
+            warnings.warn(
+                "Turns have a gain that is not finite and count as not scored (`infopo/nonfinite_gains`). The model "
+                "gives tokens a probability of 0, or its logits overflow: see whether it masks a part of its "
+                "vocabulary, and whether its dtype is wide enough.",
+                stacklevel=1,
+            )
         self._log_columns(len(rewards), information_gain, action_lengths, fused)
         return fused, not information_gain.isnan().all().item()
+
+    def _warn_of_missing_gains(self, any_scored: bool) -> None:
+        self._batches_without_gain = 0 if any_scored else self._batches_without_gain + 1
+        if self._batches_without_gain == MANY_BATCHES:
+            warnings.warn(
+                f"No turn of the last {MANY_BATCHES} generation batches has a gain, so that InfoPO trains as GRPO "
+                "does. A turn has one where feedback comes back and an action follows on it: see `infopo/turns/mean`, "
+                "`infopo/stop/*` and `infopo/nonfinite_gains`, and whether `max_turns` and `max_completion_length` "
+                "leave room for an answer.",
+                stacklevel=1,
+            )
 
     def _log_columns(
         self,

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from ._options import check_choice, check_number
 from .causal_lm import CausalLM, eval_mode
 from .engines import (
     Branch,
@@ -102,19 +103,18 @@ def score_information_gain(
 
     Returns:
         `torch.Tensor` of shape `(B, K)` and dtype `torch.float32`: Gains in nats per token, on the CPU. `K` is the
-        largest number of turns, at least 1. NaN where a turn has no gain.
+        largest number of turns, at least 1. NaN where a turn has no gain, infinity where its gain is not a finite
+        number: where the model gives a token no probability, or its logits overflow.
 
     Raises:
         `ValueError`: If an option is unknown or out of range, if the inputs do not fit together, or if `"tree"` is
             asked for and cannot serve the model.
     """
-    for option, value, choices in (("engine", engine, ENGINES), ("estimator", estimator, ESTIMATORS)):
-        if value not in choices:
-            raise ValueError(f"`{option}` is {value!r}, choose one of {list(choices)}.")
-    if temperature <= 0:
-        raise ValueError(f"`temperature` is {temperature}, but it divides the logits: set it above 0.")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` is {batch_size}, set it to at least 1, or to None for all at once.")
+    check_choice("engine", engine, ENGINES)
+    check_choice("estimator", estimator, ESTIMATORS)
+    check_number("temperature", temperature, above=0, hint="it divides the logits")
+    if batch_size is not None:
+        check_number("batch_size", batch_size, integer=True, at_least=1, hint="or to None for all at once")
 
     gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations)
     if not trajectories and max_over_processes is None:
@@ -160,7 +160,9 @@ def score_information_gain(
                     if factual is None:
                         first = branch.action.start - len(prompt_ids[branch.rollout])
                         gain = gain + factual_logps[branch.rollout, first : first + len(branch.labels)].cpu()
-                    gains[branch.rollout, branch.turn] = gain.mean()
+                    gain = gain.mean()
+                    # NaN would read as "not scored"
+                    gains[branch.rollout, branch.turn] = gain if gain.isfinite() else torch.inf
     return gains
 
 
@@ -190,7 +192,9 @@ def _token_gains(
         logits = policy.logits(chunk.flatten(0, 1)).float().div_(temperature).unflatten(0, chunk.shape[:2])
         if estimator == "kl":
             logps = logits.log_softmax(-1)
-            gains.append((logps[0].exp() * (logps[0] - logps[1])).sum(-1))
+            # A token that has no probability adds nothing, whatever the counterfactual gives it
+            summands = logps[0].exp() * (logps[0] - logps[1])
+            gains.append(summands.masked_fill(logps[0] == -torch.inf, 0).sum(-1))
             continue
         logps = logits.gather(2, chunk_labels.expand(len(chunk), -1, 1))[..., 0] - logits.logsumexp(-1)
         gains.append(-logps[0] if factual is None else logps[0] - logps[1])
@@ -318,4 +322,5 @@ def _gap(policy: CausalLM) -> float:
     """Largest distance of the tree engine's gains from those of the replay engine, in nats per token."""
     rollouts = _random_rollouts(policy.config.vocab_size)
     tree, replay = (score_information_gain(policy.model, **rollouts, engine=engine) for engine in ("tree", "replay"))
-    return (tree - replay)[~replay.isnan()].abs().max().item()
+    gaps = (tree - replay)[replay.isfinite()].abs()  # infinite where a random token is one that the model masks
+    return gaps.max().item() if len(gaps) else torch.inf

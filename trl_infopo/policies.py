@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,7 +37,7 @@ from trl.chat_template_utils import (
     supports_tool_calling,
 )
 
-from ._compat import parse_action
+from ._compat import is_malformed_call, parse_action
 from ._describe import describe
 from .rollout import Episode, StopReason, TokenPolicy
 from .turns import render_feedback
@@ -216,6 +217,7 @@ class _ModelActor(TokenPolicy):
             eos_token_ids=list(dict.fromkeys([tokenizer.eos_token_id, *eos_token_ids])),
             max_completion_length=max_completion_length,
             max_model_length=model.config.get_text_config().max_position_embeddings,
+            is_malformed=partial(is_malformed_call, tokenizer),
         )
 
     def __call__(self, episodes: list[SeededEpisode]) -> None:

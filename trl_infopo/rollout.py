@@ -15,16 +15,34 @@
 """The conversation loop: tool calls and user replies in any order, concurrent over the batch."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from inspect import get_annotations, getmembers, isawaitable, isfunction
+from inspect import isawaitable
 from typing import Any
 
+from ._environment import check_users, converses, find_tools, find_user, is_done
+from .calls import FeedbackTimeout, call, error_text, finish, run_on, tool_content
+from .turns import MALFORMED_CALL
 from .users import UserSimulatorError
+from .users.base import encodable
+
+
+__all__ = [
+    "MALFORMED_CALL",
+    "Episode",
+    "StopReason",
+    "TokenPolicy",
+    "converse",
+    "converses",
+    "find_tools",
+    "infer_stop_reason",
+    "visible_messages",
+]
 
 
 class StopReason(StrEnum):
@@ -65,6 +83,8 @@ class Episode:
         feedback (`list[dict]`):
             What came back on the last action, before the policy acts on it: one user message, or one tool message per
             call. When the episode has ended, what the policy never saw.
+        is_malformed (`bool`):
+            Whether the last action holds a tool call that cannot be parsed. The agent is told so, the user is not.
         stop_reason ([`StopReason`], *optional*):
             Why it ended, `None` as long as it goes on.
         prompt_ids, completion_ids, action_mask, logprobs:
@@ -79,10 +99,13 @@ class Episode:
     name: str = "episode"
     completion: list[dict] = field(default_factory=list)
     feedback: list[dict] = field(default_factory=list)
+    is_malformed: bool = False
     stop_reason: StopReason | None = None
     num_actions: int = 0
     num_tool_calls: int = 0
     num_tool_failures: int = 0
+    num_tool_timeouts: int = 0
+    num_malformed_calls: int = 0
     num_replies: int = 0
     reply_seconds: float = 0.0
     prompt_ids: list[int] = field(default_factory=list)
@@ -90,26 +113,12 @@ class Episode:
     action_mask: list[int] = field(default_factory=list)
     logprobs: list[float] | None = None
 
-    def act(self, message: dict) -> None:
+    def act(self, message: dict, is_malformed: bool = False) -> None:
         """Take the policy's next action: feedback becomes part of the conversation, and the message follows on it."""
         self.completion += [*self.feedback, message]
         self.feedback = []
+        self.is_malformed = is_malformed
         self.num_actions += 1
-
-
-def converses(environment: Any) -> bool:
-    """Whether an environment needs [`converse`]: it has or declares a `user`, or a `done`."""
-    declared = {name for cls in type(environment).__mro__ for name in get_annotations(cls)}
-    return any(hasattr(environment, name) or name in declared for name in ("user", "done"))
-
-
-def find_tools(environment: Any) -> dict[str, Callable]:
-    """The tools of an environment by name, as TRL finds them."""
-    return {
-        name: getattr(environment, name)
-        for name, _ in getmembers(type(environment), isfunction)
-        if name not in ("reset", "get_reward") and not name.startswith("_")
-    }
 
 
 def converse(
@@ -119,13 +128,15 @@ def converse(
     *,
     max_turns: int | None = None,
     concurrency: int = 64,
+    feedback_timeout: float | None = None,
     synchronize: Callable[[bool, Exception | None], bool] | None = None,
 ) -> None:
     """
     Play episodes, each with its first action taken, to their end.
 
     Each round runs what the actions call for, then lets the policy act on what came back. An assistant message with
-    tool calls runs them and is not shown to the user; one without goes to the environment's `user`. Replies and tools
+    tool calls runs them and is not shown to the user; one without goes to the environment's `user`. What looks like a
+    tool call and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`]. Replies and tools
     that are `async`, and sync ones of environments with `thread_safe = True`, are awaited together over the whole
     batch. Other sync ones run in order on the calling thread. Results keep the order of the episodes and of the calls,
     whoever answers first.
@@ -141,6 +152,9 @@ def converse(
             Largest number of actions in an episode. What the last one calls is not run.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of replies and tools awaited at once.
+        feedback_timeout (`float`, *optional*):
+            Seconds that a tool or a reply may take. A tool that takes longer fails, a user ends the run. With a limit,
+            sync ones run on threads of their own.
         synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
             With several processes, called once a round on each with whether any episode goes on and with what went
             wrong, such as a user who failed. Raises on all processes if anything did, else says whether any process
@@ -148,13 +162,18 @@ def converse(
 
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
+        `ValueError`: If an environment declares a user and has none, or shares one that remembers.
     """
     synchronize = synchronize or _raise_here
-    goes_on = True
+    goes_on, is_checked = True, False
     while goes_on:
         error = None
         try:
-            _bring_feedback([e for e in episodes if e.stop_reason is None], event_loop, max_turns, concurrency)
+            if not is_checked:
+                check_users([episode.environment for episode in episodes])
+                is_checked = True
+            active = [episode for episode in episodes if episode.stop_reason is None]
+            _bring_feedback(active, event_loop, max_turns, concurrency, feedback_timeout)
         except Exception as exception:  # raised by `synchronize`, so that no other process waits for this one
             error = exception
         active = [episode for episode in episodes if episode.stop_reason is None]
@@ -165,7 +184,8 @@ def converse(
 
 def visible_messages(messages: list[dict]) -> list[dict]:
     """
-    What a user sees of a conversation: no system prompt, no tool traffic, no reasoning.
+    What a user sees of a conversation: no system prompt, no tool traffic, no reasoning. A message on which a tool's
+    result follows was a call, whether it could be parsed or not.
 
     Args:
         messages (`list[dict]`):
@@ -175,8 +195,8 @@ def visible_messages(messages: list[dict]) -> list[dict]:
         `list[dict]`: Messages with the roles `user` and `assistant`, each with `role` and `content` alone.
     """
     visible = []
-    for message in messages:
-        if message["role"] not in ("user", "assistant") or message.get("tool_calls"):
+    for message, following in zip(messages, [*messages[1:], {"role": "end"}], strict=True):
+        if message["role"] not in ("user", "assistant") or message.get("tool_calls") or following["role"] == "tool":
             continue
         text = message["content"]
         if isinstance(text, list):
@@ -239,6 +259,8 @@ class TokenPolicy:
             Largest number of tokens of a completion, feedback included.
         max_model_length (`int`):
             Largest number of tokens that the model can look at.
+        is_malformed (`Callable[[list[int], dict], bool]`, *optional*):
+            Whether sampled ids hold a tool call that their message lacks. If `None`, none does.
     """
 
     def __init__(
@@ -250,9 +272,11 @@ class TokenPolicy:
         eos_token_ids: list[int],
         max_completion_length: int,
         max_model_length: int,
+        is_malformed: Callable[[list[int], dict], bool] | None = None,
     ):
         self.generate = generate
         self.parse = parse
+        self.is_malformed = is_malformed
         self.render = render
         self.eos_token_ids = eos_token_ids
         self.max_completion_length = max_completion_length
@@ -295,7 +319,7 @@ class TokenPolicy:
             logprobs (`list[float]`, *optional*):
                 Their log-probabilities.
         """
-        episode.act(message)
+        episode.act(message, self.is_malformed is not None and self.is_malformed(ids, message))
         episode.completion_ids += ids
         episode.action_mask += [1] * len(ids)
         if logprobs is not None:
@@ -321,6 +345,7 @@ class _Call:
     episode: Episode
     function: Callable
     arguments: dict[str, Any]
+    timeout: float | None
     tool: str | None = None  # None: a message to the user
     result: Any = None
     error: BaseException | None = None
@@ -330,7 +355,7 @@ class _Call:
     def start(self) -> None:
         start = time.perf_counter()
         try:
-            self.result = self.function(**self.arguments)
+            self.result = call(self.function, self.arguments, self.timeout)
         except Exception as error:  # told to the agent or raised by `deliver`
             self.error = error
         self.seconds = time.perf_counter() - start
@@ -341,36 +366,50 @@ class _Call:
         async with limit:
             start = time.perf_counter()
             try:
-                self.result = await self.pending
+                self.result = await finish(self.pending, self.timeout)
             except (Exception, asyncio.CancelledError) as error:  # told to the agent or raised by `deliver`
                 self.error = error
             self.seconds += time.perf_counter() - start
 
     def deliver(self) -> None:
         """Turn the outcome into feedback, or end the episode."""
+        if self.tool is None or isinstance(self.error, UserSimulatorError):
+            self._deliver_reply()
+        else:
+            self._deliver_tool_result()
+
+    def _deliver_tool_result(self) -> None:
         episode, result = self.episode, self.result
-        if isinstance(self.error, UserSimulatorError) or (self.error is not None and self.tool is None):
-            raise UserSimulatorError(
-                f"The user of {episode.name} failed: {str(self.error) or repr(self.error)}"
-            ) from self.error
-        if self.tool is not None:
-            episode.num_tool_calls += 1
-            if self.error is not None:
-                episode.num_tool_failures += 1
-                result = {"error": str(self.error)}
-            elif isinstance(result, list) and any(isinstance(part, dict) and "image" in part for part in result):
-                raise ValueError(
-                    f"The tool `{self.tool}` returned an image, but images are not supported where an environment "
-                    "has a user. Return text, or train without `user`."
-                )
-            episode.feedback.append({"role": "tool", "name": self.tool, "content": str(result)})
-            return
+        episode.num_tool_calls += 1
+        if isinstance(result, list) and any(isinstance(part, dict) and "image" in part for part in result):
+            raise ValueError(
+                f"The tool `{self.tool}` returned an image, but images are not supported where an environment "
+                "has a user. Return text, or train without `user`."
+            )
+        if self.error is None:
+            try:
+                content = tool_content(result)
+            except Exception as error:  # its result cannot say what it is
+                self.error = error
+        if self.error is not None:
+            episode.num_tool_failures += 1
+            episode.num_tool_timeouts += isinstance(self.error, FeedbackTimeout)
+            content = str({"error": error_text(self.error)})
+        episode.feedback.append({"role": "tool", "name": self.tool, "content": content})
+
+    def _deliver_reply(self) -> None:
+        episode, result = self.episode, self.result
+        if self.error is not None:
+            cause = error_text(self.error) or repr(self.error)
+            if isinstance(self.error, FeedbackTimeout):
+                cause += " Raise `feedback_timeout`, or see why it takes so long."
+            raise UserSimulatorError(f"The user of {episode.name} failed: {cause}") from self.error
         episode.num_replies += 1
         episode.reply_seconds += self.seconds
         if result is None:
             episode.stop_reason = StopReason.USER_ENDED
         elif isinstance(result, str) and result.strip():
-            episode.feedback.append({"role": "user", "content": result})
+            episode.feedback.append({"role": "user", "content": encodable(result)})
         else:
             raise UserSimulatorError(
                 f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.reply` returned "
@@ -378,21 +417,23 @@ class _Call:
             )
 
 
-def _calls(episode: Episode) -> list[_Call]:
+def _calls(episode: Episode, timeout: float | None) -> list[_Call]:
     """What an episode's last action calls for: its tool calls, or a reply of the user."""
     tool_calls = episode.completion[-1].get("tool_calls")
     if not tool_calls:
         messages = visible_messages(episode.prompt + episode.completion)
-        return [_Call(episode, partial(episode.environment.user.reply, messages), {})]
+        return [_Call(episode, partial(find_user(episode.environment).reply, messages), {}, timeout)]
     calls = []
     for tool_call in tool_calls:
         name = tool_call["function"]["name"]
-        function = episode.tools.get(name) or _unknown_tool(name)
-        calls.append(_Call(episode, function, tool_call["function"]["arguments"], tool=name))
+        # A name may be anything that a policy samples
+        function = episode.tools.get(name) if isinstance(name, str) else None
+        arguments = tool_call["function"]["arguments"]
+        calls.append(_Call(episode, function or _unknown_tool(name), arguments, timeout, tool=name))
     return calls
 
 
-def _unknown_tool(name: str) -> Callable:
+def _unknown_tool(name: Any) -> Callable:
     def fail(**arguments):
         raise ValueError(f"Tool {name} not found.")
 
@@ -400,23 +441,32 @@ def _unknown_tool(name: str) -> Callable:
 
 
 def _start_in_order(calls: list[_Call]) -> None:
-    for call in calls:
-        call.start()
+    for started in calls:
+        started.start()
 
 
 def _bring_feedback(
-    episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, max_turns: int | None, concurrency: int
+    episodes: list[Episode],
+    event_loop: asyncio.AbstractEventLoop,
+    max_turns: int | None,
+    concurrency: int,
+    timeout: float | None,
 ) -> None:
     """Run what each episode's last action calls for; set its feedback or its stop reason."""
     playing = []
     for episode in episodes:
-        goes_on = episode.completion[-1].get("tool_calls") or getattr(episode.environment, "user", None) is not None
-        if not goes_on:
+        is_call = episode.is_malformed or episode.completion[-1].get("tool_calls")
+        if not is_call and find_user(episode.environment) is None:
             episode.stop_reason = StopReason.ANSWERED
         elif episode.num_actions == max_turns:
             episode.stop_reason = StopReason.MAX_TURNS
+        elif episode.is_malformed:
+            episode.num_tool_calls += 1
+            episode.num_tool_failures += 1
+            episode.num_malformed_calls += 1
+            episode.feedback.append({"role": "tool", "name": "unknown", "content": MALFORMED_CALL})
         else:
-            playing.append((episode, _calls(episode)))
+            playing.append((episode, _calls(episode, timeout)))
 
     # An async function only makes its coroutine here
     with ThreadPoolExecutor(max_workers=concurrency) as threads:
@@ -433,14 +483,15 @@ def _bring_feedback(
 
     async def finish_together(pending: list[_Call]) -> None:
         limit = asyncio.Semaphore(concurrency)
-        await asyncio.gather(*(call.finish(limit) for call in pending))
+        await asyncio.gather(*(waiting.finish(limit) for waiting in pending))
 
-    pending = [call for _, calls in playing for call in calls if call.pending is not None]
+    pending = [waiting for _, calls in playing for waiting in calls if waiting.pending is not None]
     if pending:
-        asyncio.run_coroutine_threadsafe(finish_together(pending), event_loop).result()
+        longest = None if timeout is None else timeout * math.ceil(len(pending) / concurrency)
+        run_on(event_loop, finish_together(pending), longest)
 
     for episode, calls in playing:
-        for call in calls:
-            call.deliver()
-        if episode.stop_reason is None and getattr(episode.environment, "done", False):
+        for ended in calls:
+            ended.deliver()
+        if episode.stop_reason is None and is_done(episode.environment):
             episode.stop_reason = StopReason.ENVIRONMENT_DONE

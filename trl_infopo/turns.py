@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+# All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
+# way to be unreadable must be worth anything.
+MALFORMED_CALL = "{'error': 'The tool call could not be parsed.'}"
+
+
 @dataclass(frozen=True)
 class Turn:
     """
@@ -172,7 +177,8 @@ def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
 
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     """
-    Replace the content of messages, structured content by one block of text, and keep everything else.
+    Replace the content of messages, structured content by one block of text, and keep everything else. What says that
+    a call could not be parsed ([`MALFORMED_CALL`]) stays as it is.
 
     Args:
         messages (`list[dict]`):
@@ -184,7 +190,12 @@ def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
         `list[dict]`: The masked messages.
     """
     block = [{"type": "text", "text": placeholder}]
-    return [{**m, "content": block if isinstance(m["content"], list) else placeholder} for m in messages]
+    return [
+        m
+        if m["content"] == MALFORMED_CALL
+        else {**m, "content": block if isinstance(m["content"], list) else placeholder}
+        for m in messages
+    ]
 
 
 def mask_content_ids(

@@ -113,5 +113,20 @@ class Scenario:
     max_facts: int | None = None
 
 
+def encodable(text: str) -> str:
+    """
+    Make text encodable as UTF-8, as tokenizers and files need it: halves of surrogate pairs that JSON escapes can name
+    are joined, lone ones become U+FFFD.
+
+    Args:
+        text (`str`):
+            Any text.
+
+    Returns:
+        `str`: The same text, where it was encodable already.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 # Makes the user of an episode, from what they know and a seed. An environment takes one as `make_user`.
 UserFactory = Callable[[Scenario, int], UserSimulator]

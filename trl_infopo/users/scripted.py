@@ -63,6 +63,8 @@ class ScriptedUser:
     Attributes:
         untold (`dict[str, Fact]`):
             What the user has not said yet, by topic.
+        num_replies (`int`):
+            Number of messages that the user has answered.
 
     Raises:
         `ValueError`: If the persona is unknown, or `patience` is below 1.
@@ -89,6 +91,7 @@ class ScriptedUser:
         self.patience = patience
         self._rng = random.Random(f"{seed} {persona}")
         self.untold = {fact.topic: fact for fact in scenario.facts}
+        self.num_replies = 0
         self._was_asked: set[str] = set()
         self._useless = 0
         # The topic that a mistaken or switching user gets wrong at first, and in how many replies they correct it
@@ -98,6 +101,7 @@ class ScriptedUser:
         self._correction: tuple[int, str] | None = None
 
     def reply(self, messages: list[dict]) -> str | None:
+        self.num_replies += 1
         question = messages[-1]["content"]
         return self.tell(
             fact.topic

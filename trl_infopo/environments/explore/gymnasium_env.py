@@ -65,6 +65,7 @@ class GymnasiumEnv:
     # Names of the actions, in the order of gymnasium's numbers
     actions: tuple[str, ...]
 
+    done: bool = False
     masked_feedback = NOTHING_HAPPENS
     thread_safe = True
 

@@ -73,6 +73,7 @@ class SokobanEnv:
     ```
     """
 
+    done: bool  # a property below; the annotation says that it ends the episode
     masked_feedback = NOTHING_HAPPENS
     # Not `thread_safe`: textarena draws from Python's global random numbers
 

@@ -1,0 +1,141 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What an environment offers: tools, a user, an end. Before its `reset`, its properties are not run."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+
+import numpy as np
+
+from .users import ScriptedUser, UserSimulator
+
+
+def find_tools(environment: Any) -> dict[str, Callable]:
+    """The tools of an environment by name, as TRL finds them."""
+    return {
+        name: getattr(environment, name)
+        for name, _ in inspect.getmembers(type(environment), inspect.isfunction)
+        if name not in ("reset", "get_reward") and not name.startswith("_")
+    }
+
+
+def find_user(environment: Any) -> UserSimulator | None:
+    """The `user` of an environment after its `reset`, `None` where it has none that can `reply`."""
+    user = getattr(environment, "user", None)
+    return user if _can_reply(user) else None
+
+
+def converses(environment: Any) -> bool:
+    """
+    Whether an environment asks for our conversation loop. TRL's own loop plays all others, and environments written
+    for it may keep a `done` or a `user` of their own.
+
+    Our loop is asked for by a `user` that can `reply`, annotated in the class (`user: UserSimulator`) or there once
+    the environment is made, or by a `done` in the class body (`done: bool = False`).
+    """
+    return declares_user(environment) or declares_done(environment)
+
+
+def declares_user(environment: Any) -> bool:
+    """Whether an environment says before its `reset` that it has a `user` that can `reply`."""
+    if _can_reply(inspect.getattr_static(environment, "user", None)):
+        return True
+    return any(_can_reply(kind) for kind in _user_kinds(environment))
+
+
+def declares_done(environment: Any) -> bool:
+    """Whether the class body of an environment says that the environment can be `done`."""
+    return any(
+        "done" in inspect.get_annotations(cls) or isinstance(vars(cls).get("done"), bool)
+        for cls in type(environment).__mro__
+    )
+
+
+def is_done(environment: Any) -> bool:
+    """
+    Whether an environment has ended its episode. Where neither a user nor a declaration makes `done` ours, it is not
+    read, and a tool of that name is a tool.
+
+    Raises:
+        `ValueError`: If it is neither `True` nor `False`.
+    """
+    if not (declares_done(environment) or find_user(environment)):
+        return False
+    done = getattr(environment, "done", False)
+    if inspect.ismethod(done):
+        return False
+    if not isinstance(done, bool | np.bool_):
+        raise ValueError(
+            f"`{type(environment).__name__}.done` is {done!r}, set it to True or False: whether the episode is over."
+        )
+    return bool(done)
+
+
+def check_users(environments: list[Any]) -> None:
+    """
+    Check the users of a batch of environments, after their `reset` and before anybody has spoken.
+
+    Raises:
+        `ValueError`: If a declared user is missing, cannot reply, or has talked to somebody else before.
+    """
+    owners: dict[int, Any] = {}
+    for environment in environments:
+        name, user = type(environment).__name__, find_user(environment)
+        if user is None and declares_user(environment) and not _may_be_none(environment):
+            raise ValueError(
+                f"`{name}` declares a `user`, but after `reset` it is {getattr(environment, 'user', 'not set')!r}, "
+                f"which cannot reply. Set `self.user` in `{name}.reset` to an object with a method "
+                "`reply(messages) -> str | None`, such as a ScriptedUser or a ChatUser."
+            )
+        is_shared = owners.setdefault(id(user), environment) is not environment
+        if isinstance(user, ScriptedUser) and (is_shared or user.num_replies):
+            raise ValueError(
+                f"`{name}.user` is a ScriptedUser that has another conversation, and remembers what it said there. "
+                f"Make a new one in `{name}.reset`."
+            )
+
+
+def _can_reply(user: Any) -> bool:
+    return callable(getattr(user, "reply", None))
+
+
+def _user_kinds(environment: Any) -> list[Any]:
+    """The types that the class of an environment gives its `user`; none where it gives none that can be resolved."""
+    for cls in type(environment).__mro__:
+        annotation = inspect.get_annotations(cls).get("user")
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(vars(cls)))
+            except (NameError, AttributeError, TypeError, SyntaxError):  # imported for type checkers only
+                return []
+        if annotation is not None:
+            return _alternatives(annotation)
+    return []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, without what qualifies them."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return [kind for member in get_args(annotation) for kind in _alternatives(member)]
+    if origin in (Annotated, ClassVar):
+        return _alternatives(get_args(annotation)[0])
+    return [annotation]
+
+
+def _may_be_none(environment: Any) -> bool:
+    return type(None) in _user_kinds(environment) and getattr(environment, "user", None) is None

@@ -1,0 +1,275 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Calls of tools and users: within a limit of time, and whatever they raise or return."""
+
+import asyncio
+import ctypes
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+from .users.base import UserSimulatorError, encodable
+
+
+DEEPEST = 100  # levels of nesting in a message
+GRACE = 10.0  # seconds that an event loop may be late before it counts as blocked
+
+
+class _AbandonedError(BaseException):
+    """Ends a thread that nobody waits for any more."""
+
+
+class FeedbackTimeout(TimeoutError):
+    """A tool or a user took longer than `feedback_timeout`."""
+
+    def __init__(self, seconds: float):
+        super().__init__(f"No result within {seconds:g} s.")
+
+
+def error_text(error: BaseException) -> str:
+    """What an error says, as TRL tells it to the agent; its type where saying it fails as well."""
+    try:
+        return encodable(str(error))
+    except Exception:
+        return type(error).__name__
+
+
+def encodable_message(message: Any, depth: int = 0) -> Any:
+    """
+    A message whose texts can be encoded: see [`~trl_infopo.users.base.encodable`].
+
+    Args:
+        message (`Any`):
+            A message, or a part of one.
+        depth (`int`, *optional*, defaults to `0`):
+            How deep in the message the part is.
+
+    Returns:
+        `Any`: The message, copied where it holds text.
+
+    Raises:
+        `ValueError`: If it is nested more than 100 levels deep, which neither a template nor a log can write.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"A message is nested more than {DEEPEST} levels deep.")
+    if isinstance(message, str):
+        return encodable(message)
+    if isinstance(message, dict):
+        parts = message.items()
+        return {encodable_message(key, depth): encodable_message(value, depth + 1) for key, value in parts}
+    if isinstance(message, list):
+        return [encodable_message(part, depth + 1) for part in message]
+    return message
+
+
+def tool_content(result: Any) -> str | list:
+    """
+    What a tool's result is in its message, as TRL has it: a list of content blocks stays one, all else becomes text.
+
+    Args:
+        result (`Any`):
+            What the tool returned.
+
+    Returns:
+        `str` or `list`: The content, encodable.
+
+    Raises:
+        `Exception`: What the result raises that cannot be made text of.
+    """
+    return encodable_message(result if isinstance(result, list) else str(result))
+
+
+def call(function: Callable, arguments: dict[str, Any], timeout: float | None = None) -> Any:
+    """
+    Call a function. What is returned after the limit is lost, and the thread that is still at it gets an exception as
+    soon as it runs Python code again.
+
+    Args:
+        function (`Callable`):
+            Function to call.
+        arguments (`dict[str, Any]`):
+            Its arguments.
+        timeout (`float`, *optional*):
+            Seconds that it may take. With a limit, it runs on another thread.
+
+    Returns:
+        `Any`: What it returned.
+
+    Raises:
+        [`FeedbackTimeout`]: If it took longer.
+        `RuntimeError`: If it called `sys.exit`.
+        `Exception`: What it raised.
+    """
+    if timeout is None:
+        return _without_exit(function, arguments)
+    future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(_without_exit(function, arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_AbandonedError))
+        raise FeedbackTimeout(timeout)
+    return future.result()
+
+
+def _without_exit(function: Callable, arguments: dict[str, Any]) -> Any:
+    try:
+        return function(**arguments)
+    except SystemExit as error:
+        raise _exit_error(error) from error
+
+
+async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
+    """
+    Await what a call has started. What does not end within the limit is cancelled and not waited for.
+
+    Args:
+        pending (`Awaitable`):
+            What to wait for.
+        timeout (`float`, *optional*):
+            Seconds that it may take.
+
+    Returns:
+        `Any`: Its result.
+
+    Raises:
+        [`FeedbackTimeout`]: If it took longer.
+        `RuntimeError`: If it raised `SystemExit` or `KeyboardInterrupt`.
+        `Exception` or `asyncio.CancelledError`: What it raised.
+    """
+    task = asyncio.ensure_future(pending)
+    await asyncio.wait({task}, timeout=timeout)
+    if not task.done():
+        task.cancel()
+        raise FeedbackTimeout(timeout)
+    return task.result()
+
+
+def guard_event_loop(event_loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Keep an event loop alive: an exit that is raised in one of its tasks becomes an error of that task. As asyncio
+    does it, the exit would end the loop's thread, and whoever waits for the loop would wait forever.
+    """
+
+    async def guard(coroutine: Coroutine) -> Any:
+        try:
+            return await coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _exit_error(error) from error
+
+    event_loop.set_task_factory(
+        lambda loop, coroutine, **options: asyncio.Task(guard(coroutine), loop=loop, **options)
+    )
+
+
+def _exit_error(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def run_on(event_loop: asyncio.AbstractEventLoop, coroutine: Coroutine, limit: float | None = None) -> Any:
+    """
+    Run a coroutine on an event loop in another thread, and wait for it.
+
+    Args:
+        event_loop (`asyncio.AbstractEventLoop`):
+            The event loop.
+        coroutine (`Coroutine`):
+            What to run.
+        limit (`float`, *optional*):
+            Seconds after which the event loop counts as blocked.
+
+    Returns:
+        `Any`: Its result.
+
+    Raises:
+        `RuntimeError`: If the event loop is blocked, or is not running any more.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop)
+    waited = 0.0
+    while True:
+        try:
+            return future.result(timeout=1.0)
+        except TimeoutError:
+            if future.done():
+                raise
+        waited += 1.0
+        if not event_loop.is_running():
+            raise RuntimeError("The event loop of async tools and users has stopped. Has one of them closed it?")
+        if limit is not None and waited > limit + GRACE:
+            raise RuntimeError(
+                "An async tool or user blocks the event loop for longer than `feedback_timeout`. Let it await instead "
+                "of waiting (`await asyncio.sleep` for `time.sleep`), or make it a plain function."
+            )
+
+
+class ToolGuard:
+    """
+    Stands between TRL's own loop and the tools of a rollout: what they return and raise is told to the agent as TRL
+    tells it, in text that can be encoded; the limit of time holds; and a user who fails inside a tool is remembered,
+    as TRL would tell that to the agent as well.
+
+    Args:
+        timeout (`float`, *optional*):
+            Seconds that a tool may take.
+
+    Attributes:
+        num_timeouts (`int`):
+            Number of calls that took longer.
+        error ([`~trl_infopo.users.UserSimulatorError`], *optional*):
+            The last error of a user.
+    """
+
+    def __init__(self, timeout: float | None):
+        self.timeout = timeout
+        self.num_timeouts = 0
+        self.error: UserSimulatorError | None = None
+
+    def wrap(self, tool: Callable) -> Callable:
+        """A function to run instead of a tool."""
+
+        def run(**arguments) -> str | list:
+            with self._telling_errors():
+                return tool_content(call(tool, arguments, self.timeout))
+
+        return run
+
+    def wrap_async(self, tool: Callable) -> Callable:
+        """A function that makes a coroutine to await instead of an async tool's."""
+
+        async def await_result(pending: Coroutine) -> str | list:
+            with self._telling_errors():
+                return tool_content(await finish(pending, self.timeout))
+
+        # Not async itself: wrong arguments must fail at the call, as the tool's own
+        return lambda **arguments: await_result(tool(**arguments))
+
+    @contextmanager
+    def _telling_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except UserSimulatorError as error:
+            self.error = error
+            raise
+        except Exception as error:
+            self.num_timeouts += isinstance(error, FeedbackTimeout)
+            raise RuntimeError(error_text(error)) from error
