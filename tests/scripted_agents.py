@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from datasets import Dataset
 from tiny_agents import make_model, make_tokenizer
+from transformers import PrinterCallback
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 
@@ -84,7 +85,7 @@ def make_scripted_trainer(output_dir, environment, template="qwen3", rows=2, cal
         "disable_tqdm": True,
         **options,
     }
-    return ScriptedTrainer(
+    trainer = ScriptedTrainer(
         model=model or make_model(tokenizer),
         args=InfoPOConfig(**options),
         train_dataset=Dataset.from_list(
@@ -94,3 +95,5 @@ def make_scripted_trainer(output_dir, environment, template="qwen3", rows=2, cal
         environment_factory=environment,
         callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
