@@ -133,18 +133,29 @@ def in_tags(call: str) -> str:
     return f"<tool_call>\n{call}\n</tool_call>"
 
 
+good_calls = st.one_of(
+    st.builds(lambda slot: json.dumps({"name": "ask", "arguments": {"slot": slot}}), any_text | json_values),
+    st.builds(lambda word: json.dumps({"name": "look_up", "arguments": {"word": word}}), any_text | json_values),
+)
+xml_calls = st.builds(  # as Qwen3.5 writes them
+    "<function={}>\n<parameter={}>\n{}\n</parameter>\n</function>".format,
+    st.sampled_from(["ask", "look_up", "", "a b"]),
+    st.sampled_from(["slot", "word", "", "self"]),
+    st.text(max_size=10) | json_values.map(json.dumps),
+)
 pieces = st.one_of(
     st.sampled_from(CALLS),
+    xml_calls.map(in_tags),
+    good_calls.map(in_tags),
+    good_calls.map(in_tags),
     odd_calls.map(in_tags),
     broken_calls().map(in_tags),
     broken_calls().map(lambda call: f"<tool_call>{call}"),  # without an end
     st.text(max_size=20),
     st.sampled_from([text for text in MARKUP if text.isascii()]),
 )
-actions = st.one_of(
-    st.lists(pieces, max_size=3).map("".join),
-    st.lists(st.integers(0, 600), max_size=12),  # token ids, whose bytes may be no text
-)
+token_ids = st.lists(st.integers(0, 600), max_size=12)  # whose bytes may be no text
+actions = st.one_of(*[st.lists(pieces, min_size=1, max_size=3).map("".join)] * 4, token_ids)
 
 # ---- what users and tools do
 
@@ -235,9 +246,10 @@ class Outcome:
         return {"says": lambda: self.what, "gives": RESULTS.get(self.what), "echoes": lambda: heard}[self.kind]()
 
 
+texts = st.just(Outcome("echoes")) | st.builds(Outcome, st.just("says"), odd_text)
 outcomes = st.one_of(
-    st.just(Outcome("echoes")),
-    st.builds(Outcome, st.just("says"), odd_text),
+    texts,
+    texts,
     st.builds(Outcome, st.just("gives"), st.sampled_from(list(RESULTS))),
     st.builds(Outcome, st.just("raises"), st.sampled_from(list(ERRORS))),
 )
