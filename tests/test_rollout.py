@@ -301,6 +301,16 @@ class QuittingAsyncUser:
         raise KeyboardInterrupt
 
 
+class ClosingUser:
+    def reply(self, messages):
+        raise GeneratorExit("bye")
+
+
+class ClosingAsyncUser:
+    async def reply(self, messages):
+        raise GeneratorExit("bye")
+
+
 class QuittingTaskUser:
     """The exit is raised in a task of the user's own."""
 
@@ -309,9 +319,13 @@ class QuittingTaskUser:
 
 
 @pytest.mark.parametrize("shop", [Shop, ThreadSafeShop])
-@pytest.mark.parametrize("user", [QuittingUser(), QuittingAsyncUser(), QuittingTaskUser()])
+@pytest.mark.parametrize(
+    "user", [QuittingUser(), QuittingAsyncUser(), QuittingTaskUser(), ClosingUser(), ClosingAsyncUser()]
+)
 def test_an_exit_in_a_user_is_a_failure_of_the_user(event_loop, shop, user):
-    with pytest.raises(UserSimulatorError, match="The user of episode 0 failed: (SystemExit: 3|KeyboardInterrupt)"):
+    with pytest.raises(
+        UserSimulatorError, match="of episode 0 failed: (SystemExit: 3|KeyboardInter|GeneratorExit: bye)"
+    ):
         play([[say("hello?")]], [shop(user)], event_loop)
     assert event_loop.is_running()
 
@@ -423,7 +437,18 @@ def test_every_error_reaches_the_other_processes(event_loop):
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("reply", ["", "  \n", 3])
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "  \n", 3, Unspeakable(), [Unspeakable()], nested(500), ["x"] * 10**6], ids=lambda reply: type(reply)
+)
 def test_a_reply_is_text_or_none(event_loop, reply):
     user = EchoUser()
     user.reply = lambda messages: reply

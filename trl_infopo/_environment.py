@@ -14,6 +14,7 @@
 """What an environment offers: tools, a user, an end. Before its `reset`, its properties are not run."""
 
 import inspect
+import reprlib
 import sys
 from collections.abc import Callable
 from types import UnionType
@@ -80,7 +81,8 @@ def is_done(environment: Any) -> bool:
         return False
     if not isinstance(done, bool | np.bool_):
         raise ValueError(
-            f"`{type(environment).__name__}.done` is {done!r}, set it to True or False: whether the episode is over."
+            f"`{type(environment).__name__}.done` is {reprlib.repr(done)}, set it to True or False: whether the "
+            "episode is over."
         )
     return bool(done)
 
@@ -96,10 +98,11 @@ def check_users(environments: list[Any]) -> None:
     for environment in environments:
         name, user = type(environment).__name__, find_user(environment)
         if user is None and declares_user(environment) and not _may_be_none(environment):
+            found = reprlib.repr(getattr(environment, "user", "not set"))
             raise ValueError(
-                f"`{name}` declares a `user`, but after `reset` it is {getattr(environment, 'user', 'not set')!r}, "
-                f"which cannot reply. Set `self.user` in `{name}.reset` to an object with a method "
-                "`reply(messages) -> str | None`, such as a ScriptedUser or a ChatUser."
+                f"`{name}` declares a `user`, but after `reset` it is {found}, which cannot reply. Set `self.user` in "
+                f"`{name}.reset` to an object with a method `reply(messages) -> str | None`, such as a ScriptedUser "
+                "or a ChatUser."
             )
         is_shared = owners.setdefault(id(user), environment) is not environment
         if isinstance(user, ScriptedUser) and (is_shared or user.num_replies):

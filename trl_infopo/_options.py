@@ -85,7 +85,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     Raises:
         `ValueError`: If an option is none of the choices. It suggests the nearest.
     """
-    if value not in choices:
+    if not (isinstance(value, str) and value in choices):
         raise ValueError(f"`{name}` is {value!r}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
 
 

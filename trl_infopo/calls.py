@@ -110,7 +110,7 @@ def call(function: Callable, arguments: dict[str, Any], timeout: float | None = 
 
     Raises:
         [`FeedbackTimeout`]: If it took longer.
-        `RuntimeError`: If it called `sys.exit`.
+        `RuntimeError`: If it called `sys.exit`, or raised what else is no `Exception`.
         `Exception`: What it raised.
     """
     if timeout is None:
@@ -135,7 +135,9 @@ def call(function: Callable, arguments: dict[str, Any], timeout: float | None = 
 def _without_exit(function: Callable, arguments: dict[str, Any]) -> Any:
     try:
         return function(**arguments)
-    except SystemExit as error:
+    except (Exception, KeyboardInterrupt):  # the latter may be the terminal's
+        raise
+    except BaseException as error:
         raise _exit_error(error) from error
 
 
@@ -154,7 +156,7 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
 
     Raises:
         [`FeedbackTimeout`]: If it took longer.
-        `RuntimeError`: If it raised `SystemExit` or `KeyboardInterrupt`.
+        `RuntimeError`: If it raised `SystemExit`, or what else is no `Exception`.
         `Exception` or `asyncio.CancelledError`: What it raised.
     """
     task = asyncio.ensure_future(pending)
@@ -162,6 +164,9 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
     if not task.done():
         task.cancel()
         raise FeedbackTimeout(timeout)
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise _exit_error(error) from error
     return task.result()
 
 

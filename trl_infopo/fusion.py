@@ -26,6 +26,7 @@ from ._options import check_choice, check_number
 
 
 EPS = 1e-6
+LARGEST_COEF = 1e3  # information advantages are of order 1
 GATES = ("variance", "none")
 NORMALIZATIONS = ("group", "group_scale", "batch", "none")
 GRANULARITIES = ("turn", "token")
@@ -198,7 +199,7 @@ def fuse_advantages(
     Raises:
         `ValueError`: If an option is unknown or not a finite number.
     """
-    check_number("coef", coef)
+    check_number("coef", coef, at_least=0, at_most=LARGEST_COEF)
     check_choice("gate", gate, GATES)
     scorable = rewards.isfinite()
     outcome_advantages = outcome_advantages.masked_fill(~scorable, 0.0)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from trl import GRPOConfig
 
 from ._options import check_bool, check_choice, check_names, check_number
+from .fusion import LARGEST_COEF
 from .users.base import encodable
 
 
@@ -31,7 +32,6 @@ UNLIMITED = {
     "vllm_server_timeout",
 }
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
-LARGEST_COEF = 1e3  # information advantages are of order 1
 
 
 @dataclass

@@ -16,6 +16,7 @@
 
 import asyncio
 import math
+import reprlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -413,7 +414,7 @@ class _Call:
         else:
             raise UserSimulatorError(
                 f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.reply` returned "
-                f"{result!r}. Return text, or None to end the conversation."
+                f"{reprlib.repr(result)}. Return text, or None to end the conversation."
             )
 
 
