@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         self.respond(200, completion("followed"))
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.body = body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
         with server.lock:
             behaviour = server.script[min(len(server.requests), len(server.script) - 1)]

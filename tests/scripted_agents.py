@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from datasets import Dataset
 from tiny_agents import make_model, make_tokenizer
+from transformers import PrinterCallback
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 
@@ -64,7 +65,9 @@ class ScriptedTrainer(InfoPOTrainer):
         return action[: min(end, self.max_completion_length)]
 
 
-def make_scripted_trainer(output_dir, environment, template="qwen3", rows=2, callbacks=None, model=None, **options):
+def make_scripted_trainer(
+    output_dir, environment, template="qwen3", rows=2, model=None, trainer_class=ScriptedTrainer, **options
+):
     """A trainer on the processor with a model of 30 000 weights; every step generates."""
     tokenizer = make_tokenizer(template)
     options = {
@@ -84,7 +87,7 @@ def make_scripted_trainer(output_dir, environment, template="qwen3", rows=2, cal
         "disable_tqdm": True,
         **options,
     }
-    return ScriptedTrainer(
+    trainer = trainer_class(
         model=model or make_model(tokenizer),
         args=InfoPOConfig(**options),
         train_dataset=Dataset.from_list(
@@ -92,5 +95,6 @@ def make_scripted_trainer(output_dir, environment, template="qwen3", rows=2, cal
         ),
         processing_class=tokenizer,
         environment_factory=environment,
-        callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
