@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, send_to_device
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -97,9 +97,10 @@ class WholeCheckpoints:
         super()._load_rng_state(checkpoint)
         rollouts = Path(checkpoint, f"rollouts_{self.args.process_index}.pt")
         if rollouts.is_file():
-            saved = torch.load(rollouts, map_location=self.accelerator.device, weights_only=True)
+            saved = torch.load(rollouts, map_location="cpu", weights_only=True)
             if saved["layout"] == self._rollout_layout:
-                self._step, self._buffered_inputs = saved["step"], saved["rollouts"]
+                self._step = saved["step"]
+                self._buffered_inputs = send_to_device(saved["rollouts"], self.accelerator.device)
                 return
             changes = "; ".join(
                 f"{name} was {saved['layout'][name]} and is {value}"
