@@ -315,9 +315,39 @@ class SyncDoneEnvironment(SyncEnvironment):
     done: bool = False
 
 
-def test_our_loop_plays_tools_as_trls_does(tmp_path, monkeypatch):
+class BlocksEnvironment(SyncEnvironment):
+    """Results that are lists of text blocks, a dictionary, or nothing."""
+
+    def look_up(self, word: str) -> list:
+        """
+        Look a word up.
+
+        Args:
+            word: The word.
+        """
+        return [{"type": "text", "text": word}, {"type": "text", "text": "- one"}]
+
+    def ask(self, slot: str) -> dict | None:
+        """
+        Ask the user.
+
+        Args:
+            slot: What to ask for.
+        """
+        super().ask(slot)
+        return {"city": "paris"} if slot == "city" else None
+
+
+class BlocksDoneEnvironment(BlocksEnvironment):
+    done: bool = False
+
+
+@pytest.mark.parametrize(
+    "environments", [(SyncEnvironment, SyncDoneEnvironment), (BlocksEnvironment, BlocksDoneEnvironment)]
+)
+def test_our_loop_plays_tools_as_trls_does(tmp_path, monkeypatch, environments):
     trainers, batches = [], []
-    for environment in (SyncEnvironment, SyncDoneEnvironment):
+    for environment in environments:
         trainer = make_trainer(tmp_path, environment, short_actions=True)
         recorder = Recorder(trainer, monkeypatch)
         trainer.train()
@@ -326,8 +356,12 @@ def test_our_loop_plays_tools_as_trls_does(tmp_path, monkeypatch):
     assert not trainers[0]._converses
     assert trainers[1]._converses
     assert batches[0] == batches[1]
+    assert any(isinstance(message["content"], list) for *_, c in batches[0] for message in c) == (
+        environments[0] is BlocksEnvironment
+    )
     for one, other in zip(trainers[0].state.log_history, trainers[1].state.log_history, strict=True):
-        for name in set(one) - {"rewards/SyncEnvironment/mean", "rewards/SyncEnvironment/std"}:
+        assert all("rewards/" in name for name in set(one) - set(other))
+        for name in set(one) & set(other):
             if "time" not in name and "second" not in name:
                 assert one[name] == other[name], name
 

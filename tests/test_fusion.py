@@ -274,6 +274,28 @@ def test_turns_without_gain_get_zero_and_enter_no_pool(batch, options, length):
     torch.testing.assert_close(actual[:, 2:], expected, rtol=1e-9, atol=1e-9)
 
 
+@given(OPTIONS)
+def test_what_is_not_finite_counts_as_missing(options):
+    """An infinite reward or gain is none, and what the trainer made of a reward that is none is not looked at."""
+    batch = {
+        "rewards": torch.tensor([NAN, 1.0, 0.0, 0.0]),
+        "outcome_advantages": torch.tensor([0.0, 0.7, -0.7, 0.0]),
+        "information_gain": torch.tensor([[1.0, NAN], [2.0, NAN], [0.5, 1.0], [1.0, NAN]]),
+        "action_lengths": torch.tensor([[3.0, 2.0]] * 4),
+        "num_generations": 2,
+    }
+    expected = fuse_advantages(**batch, **options)
+    assert all(value.isfinite().all() for value in expected)
+    gains = batch["information_gain"]
+    batch |= {
+        "rewards": batch["rewards"].masked_fill(batch["rewards"].isnan(), math.inf),
+        "outcome_advantages": torch.tensor([NAN, 0.7, -0.7, 0.0]),
+        "information_gain": gains.masked_fill(gains.isnan(), -math.inf),
+    }
+    for value, other in zip(expected, fuse_advantages(**batch, **options)):
+        assert torch.equal(value, other)
+
+
 @given(batches(), OPTIONS, st.floats(-100, 100), st.integers(0, 30))
 def test_an_unscorable_rollout_takes_no_part(batch, options, gain, length):
     fused = fuse_advantages(**batch, **options)

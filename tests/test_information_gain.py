@@ -193,6 +193,47 @@ def test_the_divergence_is_never_negative(seed, engine, temperature):
     assert (gains[~gains.isnan()] >= 0).all()
 
 
+@contextmanager
+def masked_vocabulary(model: nn.Module, first: int):
+    """A model that gives no probability to the tokens from `first` on, as padded vocabularies have it."""
+
+    def mask(module, args, logits):
+        return logits.index_fill(-1, torch.arange(first, logits.size(-1)), -torch.inf)
+
+    hook = model.get_output_embeddings().register_forward_hook(mask)
+    yield model
+    hook.remove()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tokens_without_probability_add_nothing(engine, estimator):
+    """The gains are those of the model whose vocabulary ends where the mask begins."""
+    arguments = rollout([10, 11], [20, 21], [30], [50, 51])
+    with masked_vocabulary(tiny_model("qwen3"), 100) as model:
+        gains = score_information_gain(model, **arguments, engine=engine, estimator=estimator)
+    with torch.no_grad():
+        small = tiny_model("qwen3")
+        small.lm_head.weight = nn.Parameter(small.lm_head.weight[:100])
+    assert gains[0, 0].isfinite()
+    assert_equal(gains, naive_gains(small, **arguments, estimator=estimator), 1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_gain_that_is_not_finite_is_infinite_and_not_missing(engine):
+    arguments = rollout([10, 11], [20, 21], [30], [50, 120])
+    with masked_vocabulary(tiny_model("qwen3"), 100) as model:
+        gains = score_information_gain(model, **arguments, engine=engine)
+    assert gains.tolist()[0][0] == math.inf
+    assert gains.isnan().tolist() == [[False, True]]
+
+
+def test_a_masked_vocabulary_does_not_cost_the_faster_engine():
+    with masked_vocabulary(tiny_model("qwen3"), 100) as model:
+        engine, _ = select_engine(model)
+    assert engine == "tree"
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["qwen3", "gemma2"])
 def test_half_precision_is_close(name, engine):

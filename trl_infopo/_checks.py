@@ -140,7 +140,8 @@ def check_dataset(
 
 def placeholder_of(environment: Any, default: str) -> Any:
     """The text that masks an environment's feedback: its own `masked_feedback`, or the default."""
-    if inspect.getattr_static(environment, "masked_feedback", None) is None:
+    missing = object()
+    if inspect.getattr_static(environment, "masked_feedback", missing) is missing:
         return default
     return environment.masked_feedback
 

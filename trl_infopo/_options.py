@@ -13,8 +13,9 @@
 # limitations under the License.
 """What an option may be. Every error names the option, the value and the way out."""
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
@@ -63,9 +64,11 @@ def check_number(
     bounds = (("at least", at_least), ("above", above), ("at most", at_most))
     bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
     if not is_finite:
-        kind = "a whole number" if integer else "a finite number"
+        kind = "to a whole number" if integer else "to a finite number"
         bound = f"{kind}, {bound}" if bound else kind
-    raise ValueError(f"`{name}` is {value!r}, set it to {bound}{hint and f', {hint}'}.")
+    elif above is None:
+        bound = f"to {bound}"
+    raise ValueError(f"`{name}` is {value!r}, set it {bound}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:
@@ -84,6 +87,20 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"`{name}` is {value!r}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
+
+
+def check_names(problem: str, names: Iterable[str], function: Callable) -> None:
+    """
+    Raises:
+        `TypeError`: If a function takes no argument of one of the names. It begins with the problem, and suggests the
+            nearest.
+    """
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in names:
+        if name not in parameters:
+            raise TypeError(f"{problem} `{name}`.{did_you_mean(name, list(parameters))}")
 
 
 def did_you_mean(word: Any, known: Sequence[str]) -> str:

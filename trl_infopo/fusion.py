@@ -147,7 +147,7 @@ def fuse_advantages(
 
         A_k = A_outcome + coef * gate * scale * A_info_k
 
-    The arrays hold the rollouts of all processes. A rollout without a reward (NaN) takes no part: it is out of every
+    The arrays hold the rollouts of all processes. A rollout without a finite reward takes no part: it is out of every
     statistic and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
 
     Args:
@@ -181,7 +181,8 @@ def fuse_advantages(
     Returns:
         [`~trl_infopo.fusion.FusedAdvantages`]
     """
-    scorable = ~rewards.isnan()
+    scorable = rewards.isfinite()
+    outcome_advantages = outcome_advantages.masked_fill(~scorable, 0.0)
     action_lengths = (action_lengths * scorable[:, None]).to(rewards.dtype)
     information_gain = information_gain.to(rewards.dtype).masked_fill(~scorable[:, None], torch.nan)
     information_advantages = normalize_information_gain(
@@ -189,7 +190,8 @@ def fuse_advantages(
     )
 
     reward_std = pool_std(
-        rewards.nan_to_num(0.0).view(-1, num_generations), scorable.to(rewards.dtype).view(-1, num_generations)
+        rewards.masked_fill(~scorable, 0.0).view(-1, num_generations),
+        scorable.to(rewards.dtype).view(-1, num_generations),
     )
     reward_std = reward_std.repeat_interleave(num_generations)
     gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 
 from trl import GRPOConfig
 
-from ._options import check_bool, check_choice, check_number, did_you_mean
+from ._options import check_bool, check_choice, check_names, check_number
 from .users.base import encodable
 
 
@@ -205,10 +205,7 @@ class InfoPOConfig(GRPOConfig):
     )
 
     def __new__(cls, *args, **kwargs):
-        known = [option.name for option in fields(cls)]
-        for name in kwargs:
-            if name not in known:
-                raise TypeError(f"{cls.__name__} has no option `{name}`.{did_you_mean(name, known)}")
+        check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
         return super().__new__(cls)
 
     def __post_init__(self):

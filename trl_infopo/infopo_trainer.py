@@ -11,7 +11,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-import inspect
 import logging
 import textwrap
 import time
@@ -25,7 +24,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from ._checks import check_options, placeholder_of
-from ._options import did_you_mean
+from ._options import check_names
 from .conversation_trainer import ConversationTrainer
 from .fusion import FusedAdvantages, fuse_advantages
 from .infopo_config import InfoPOConfig, check_placeholder
@@ -105,10 +104,7 @@ class InfoPOTrainer(ConversationTrainer):
             args = InfoPOConfig(f"{model_name.split('/')[-1]}-InfoPO")
         if not isinstance(args, InfoPOConfig):
             raise TypeError(f"`args` is a {type(args).__name__}, pass an InfoPOConfig: it takes the same parameters.")
-        known = [*inspect.signature(GRPOTrainer.__init__).parameters]
-        for name in kwargs:
-            if name not in known:
-                raise TypeError(f"InfoPOTrainer has no argument `{name}`.{did_you_mean(name, known)}")
+        check_names("InfoPOTrainer has no argument", kwargs, GRPOTrainer.__init__)
         # Data without turns trains as with GRPO, whatever the options
         self.multi_turn = any(kwargs.get(name) for name in ("tools", "environment_factory", "rollout_func"))
         if self.multi_turn:

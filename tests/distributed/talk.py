@@ -30,6 +30,7 @@ parser.add_argument("--output_dir", type=Path)
 parser.add_argument("--processes", type=int)
 parser.add_argument("--num_replies", type=int, nargs="+", help="of the users on each process; below 0, they fail")
 parser.add_argument("--fsdp_on_cpu", action="store_true", help="let accelerate shard without an accelerator")
+parser.add_argument("--in_tool", action="store_true", help="the user is asked by a tool, in TRL's own loop")
 args = parser.parse_args()
 if args.fsdp_on_cpu:
     import fsdp_on_cpu
@@ -37,6 +38,7 @@ if args.fsdp_on_cpu:
     fsdp_on_cpu.install()
 
 from test_conversations import Replies, TalkEnvironment, make_trainer  # noqa: E402
+from tiny_agents import AskEnvironment  # noqa: E402
 
 from trl_infopo.users import UserSimulatorError  # noqa: E402
 
@@ -52,13 +54,26 @@ class UnequalEnvironment(TalkEnvironment):
         raise UserSimulatorError("no line after 3 attempts")
 
 
+class AskingEnvironment(AskEnvironment):
+    def ask(self, slot: str) -> str:
+        """
+        Ask the user.
+
+        Args:
+            slot: What to ask for.
+        """
+        if args.num_replies[trainer.accelerator.process_index] < 0 and trainer.state.global_step == 1:
+            raise UserSimulatorError("no line after 3 attempts")
+        return super().ask(slot)
+
+
 options = {
     "max_turns": 9,
     "max_completion_length": 200,
     "per_device_train_batch_size": 4,
     "use_cpu": not args.fsdp_on_cpu,
 }
-trainer = make_trainer(args.output_dir, UnequalEnvironment, options=options)
+trainer = make_trainer(args.output_dir, AskingEnvironment if args.in_tool else UnequalEnvironment, options=options)
 assert trainer.accelerator.num_processes == args.processes
 seen = {"rounds": 0, "error": None, "wrapper": None}
 agree = trainer._agree

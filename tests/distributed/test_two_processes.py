@@ -181,8 +181,8 @@ def test_runs_are_told_apart(one_process):
 # ---------------------------------------------------------------------------------------------------- conversations
 
 
-def talk(output_dir: Path, config: str, *num_replies: int) -> list[dict]:
-    arguments = ["--output_dir", str(output_dir), "--processes", "2", "--num_replies", *map(str, num_replies)]
+def talk(output_dir: Path, config: str, *num_replies: int, flags: tuple[str, ...] = ()) -> list[dict]:
+    arguments = ["--output_dir", str(output_dir), "--processes", "2", "--num_replies", *map(str, num_replies), *flags]
     launch(HERE / "talk.py", [*arguments, *fsdp_flag(config)], config)
     return [json.loads((output_dir / f"{rank}.json").read_text()) for rank in range(2)]
 
@@ -199,8 +199,9 @@ def test_processes_talk_until_the_last_one_is_done(tmp_path, request, config):
     assert all(log["infopo/turns/max"] > 2 for log in long["logs"])
 
 
-def test_a_user_who_dies_stops_all_processes(tmp_path):
-    alive, bereaved = talk(tmp_path, "cpu_multi_process", 2, -2)
+@pytest.mark.parametrize("flags", [(), ("--in_tool",)])
+def test_a_user_who_dies_stops_all_processes(tmp_path, flags):
+    alive, bereaved = talk(tmp_path, "cpu_multi_process", 2, -2, flags=flags)
     assert alive["error"] == bereaved["error"]
     assert "of process 1 at step 1 failed: no line after 3 attempts" in alive["error"]
     assert len(alive["logs"]) == 1
