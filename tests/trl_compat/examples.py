@@ -30,6 +30,7 @@ import argparse
 import ast
 import contextlib
 import io
+import itertools
 import json
 import os
 import random
@@ -70,6 +71,8 @@ class Example:
             Game of the TextArena server.
         obstacle (`str`, *optional*):
             Why it cannot run on a machine without hub, GPU and containers.
+        images (`bool`):
+            Whether its tools return images, so that the policy is a vision-language model.
         note (`str`):
             What else stands in for the original.
     """
@@ -81,6 +84,7 @@ class Example:
     headings: tuple[str, ...] = ()
     game: str = "Wordle-v0"
     obstacle: str | None = None
+    images: bool = False
     note: str = ""
 
 
@@ -95,9 +99,12 @@ BIOGRID = (
 )
 BROWSER = ('click(bid="13")', 'fill(bid="14", text="hello")', "noop()", 'scroll(direction="down")')
 CARLA = ("observe()", "emergency_stop()", 'lane_change(direction="left")')
+CARLA_URLS = "--env-urls {carla_env} {carla_env} {carla_env} {carla_env}"
+MOCK = "the simulation of its server (`CARLA_MODE=mock`)"
+CAMERA = f"{MOCK}, which has no camera, and a picture of our own"
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGM8oaHBgA0wYRUdtBIA4DgBKJ8lCQoAAAAASUVORK5CYII="
 WORDS = "words of our own in place of NLTK's"
 PAGE = "a page of our own behind the server, in place of a browser"
-IMAGES = "needs a vision-language model: tool results are images, which are not supported above coefficient 0"
 SCRIPTS, NOTEBOOKS, PAGES = "examples/scripts", "examples/notebooks", "docs/source"
 EXAMPLES = [
     Example(f"{SCRIPTS}/grpo_2048.py", (*MOVES, 'move(direction="up")', 'move(direction="down")')),
@@ -107,17 +114,11 @@ EXAMPLES = [
     Example(f"{SCRIPTS}/openenv/wordle.py", WORDLE, ("textarena_env",), note=WORDS),
     Example(f"{SCRIPTS}/openenv/sudoku.py", SUDOKU, ("textarena_env",), game="Sudoku-v0"),
     Example(f"{SCRIPTS}/openenv/multi_env.py", WORDLE + CATCH, ("textarena_env", "openspiel_env"), note=WORDS),
-    Example(
-        f"{SCRIPTS}/openenv/carla.py",
-        CARLA,
-        ("carla_env",),
-        "--env-urls {carla_env} {carla_env} {carla_env} {carla_env}",
-        note="the server's own simulation (`CARLA_MODE=mock`)",
-    ),
+    Example(f"{SCRIPTS}/openenv/carla.py", CARLA, ("carla_env",), CARLA_URLS, note=MOCK),
     Example(f"{SCRIPTS}/openenv/browsergym_llm.py", BROWSER, ("browsergym_env",), note=PAGE),
-    Example(f"{SCRIPTS}/openenv/browsergym.py", obstacle=IMAGES),
-    Example(f"{SCRIPTS}/openenv/carla_vlm.py", obstacle=IMAGES),
-    Example(f"{SCRIPTS}/openenv/carla_vlm_gemma.py", obstacle=IMAGES),
+    Example(f"{SCRIPTS}/openenv/browsergym.py", BROWSER, ("browsergym_env",), images=True, note=PAGE),
+    Example(f"{SCRIPTS}/openenv/carla_vlm.py", CARLA, ("carla_env",), CARLA_URLS, images=True, note=CAMERA),
+    Example(f"{SCRIPTS}/openenv/carla_vlm_gemma.py", CARLA, ("carla_env",), CARLA_URLS, images=True, note=CAMERA),
     Example(f"{SCRIPTS}/openenv/opencode.py", obstacle="another trainer, `AsyncGRPOTrainer`, with a vLLM server"),
     Example(
         f"{SCRIPTS}/openreward/seta.py",
@@ -239,6 +240,30 @@ def serve(name: str, port: int) -> None:
         from open_spiel.python import rl_environment
 
         rl_environment.ChanceEventSampler.__init__.__defaults__ = (0,)
+    if name == "textarena_env":
+        from textarena_env.server.environment import TextArenaEnvironment
+
+        reset, seeds = TextArenaEnvironment.reset, itertools.count()
+
+        def reset_with_seed(
+            self, *args, **kwargs
+        ):  # other instances may draw numbers too, such as to say what they are
+            random.seed(next(seeds))
+            return reset(self, *args, **kwargs)
+
+        TextArenaEnvironment.reset = reset_with_seed
+    if name == "carla_env":
+        from carla_env.server.carla_environment import CarlaEnvironment
+
+        step = CarlaEnvironment.step
+
+        def step_and_see(self, action, **kwargs):
+            observation = step(self, action, **kwargs)
+            if action.action_type == "capture_image":
+                observation.camera_image = PICTURE
+            return observation
+
+        CarlaEnvironment.step = step_and_see
     if name == "browsergym_env":
         from browsergym_env.models import BrowserGymAction, BrowserGymObservation
 
@@ -262,6 +287,7 @@ def serve(name: str, port: int) -> None:
                     axtree_txt=f"[13] button 'Click Me!'\n[14] textbox 'Name'\nstep {self._state.step_count}",
                     error=error,
                     last_action_error=bool(error),
+                    screenshot=np.full((30, 40, 3), 40 * (self._state.step_count % 6), dtype=int).tolist(),
                     done=done,
                     reward=float(done),
                 )
@@ -322,9 +348,65 @@ class TrainedError(BaseException):
     """Raised by a trainer that has trained, to leave the example there."""
 
 
-def swapped(trainer_class: type, config_class: type, calls: tuple[str, ...], output_dir: str, **options):
-    """A trainer and its configuration that do with an example's arguments what this file says."""
+def make_policy(example: Example) -> tuple:
+    """A tiny model to which the calls of an example are likely, and its tokenizer or processor."""
     from tiny_agents import make_agent, tool_call
+
+    texts = []
+    for call in example.calls:
+        node = ast.parse(call, mode="eval").body
+        arguments = {argument.arg: ast.literal_eval(argument.value) for argument in node.keywords}
+        texts.append(tool_call(node.func.id, **arguments))
+    model, tokenizer = make_agent(texts, max_position_embeddings=16384)
+    return give_eyes(model, tokenizer) if example.images else (model, tokenizer)
+
+
+def give_eyes(agent, tokenizer) -> tuple:
+    """A vision-language model whose language model is the agent's, and its processor."""
+    import torch
+    import trl
+    from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    class Model(LlavaForConditionalGeneration):
+        def forward(self, input_ids=None, pixel_values=None, attention_mask=None, token_type_ids=None, **kwargs):
+            # `GRPOTrainer` passes the types to all models with images but Qwen's
+            return super().forward(input_ids, pixel_values, attention_mask, **kwargs)
+
+    tokens = ["<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": tokens})
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates/qwen3_vl.jinja").read_text()
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"height": 28, "width": 28}, do_center_crop=False),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="full",
+        chat_template=tokenizer.chat_template,
+        image_token="<|image_pad|>",
+        num_additional_image_tokens=1,
+    )
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(image_size=28, patch_size=14, **vision),
+        text_config={**agent.config.to_dict(), "vocab_size": len(tokenizer)},
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+    )
+    torch.manual_seed(0)
+    model = Model(config).float()
+    agent.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    agent.get_output_embeddings().weight.data[-len(tokens) :, 0] = -4.0
+    agent.get_input_embeddings().weight.data[-len(tokens) :, 0] = 3.0
+    model.model.language_model.load_state_dict(agent.model.state_dict())
+    model.lm_head.load_state_dict(agent.lm_head.state_dict())
+    model.generation_config = agent.generation_config
+    return model, processor
+
+
+def swapped(trainer_class: type, config_class: type, example: Example, output_dir: str, **options):
+    """A trainer and its configuration that do with an example's arguments what this file says."""
 
     options = {
         "output_dir": output_dir,
@@ -356,18 +438,12 @@ def swapped(trainer_class: type, config_class: type, calls: tuple[str, ...], out
                 setattr(self, name, value)
             super().__post_init__()
 
-    def text(call: str) -> str:
-        node = ast.parse(call, mode="eval").body
-        return tool_call(
-            node.func.id, **{argument.arg: ast.literal_eval(argument.value) for argument in node.keywords}
-        )
-
     class Trainer(trainer_class):
         def __init__(self, model=None, args=None, processing_class=None, **kwargs):
-            model, tokenizer = make_agent([text(call) for call in calls], max_position_embeddings=16384)
+            model, processing_class = make_policy(example)
             args = args or Config()
             args.gradient_checkpointing = False
-            super().__init__(model=model, args=args, processing_class=tokenizer, **kwargs)
+            super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
             self.train()
             raise TrainedError(self)
 
@@ -461,7 +537,7 @@ def compare(example: Example, options: argparse.Namespace) -> dict:
         redirect(addresses)
         original[0]._tool_call_loop = count("TRL's", theirs_loop)
         conversation_trainer.converse = count("ours", our_loop)
-        trl.GRPOTrainer, trl.GRPOConfig = swapped(*classes, example.calls, str(folder), **settings)
+        trl.GRPOTrainer, trl.GRPOConfig = swapped(*classes, example, str(folder), **settings)
         random.seed(0)
         trainer = None
         try:
@@ -492,7 +568,12 @@ def compare(example: Example, options: argparse.Namespace) -> dict:
     row["equal"] = equal(theirs, zero)
     if not row["equal"]:
         row["repeats"] = equal(theirs, train(original)[0])
-    gain, loop = train(ours, info_gain_coef=0.5)
+    try:
+        gain, loop = train(ours, info_gain_coef=0.5)
+    except ValueError as error:
+        if not example.images or "images" not in str(error):
+            raise
+        return {**row, "refused": True}
     row["loop"] = row["loop"] if loop == row["loop"] else f"{row['loop']}; {loop} at 0.5"
     row["finite"] = all(parameter.isfinite().all().item() for parameter in gain.model.parameters())
     row["gain"] = mean(gain, "infopo/information_gain/mean")
@@ -549,18 +630,19 @@ def run(example: Example, options: argparse.Namespace) -> dict:
 
 def describe(example: Example, row: dict) -> str:
     if "error" in row:
-        cells = ["no: " + row["error"], "", "", ""]
+        return f"| `{name_of(example)}` | no: {row['error']} | | | |"
+    ran = "yes" + (f", with {example.note}" if example.note else "")
+    if row["equal"]:
+        weights = "equal"
     else:
-        if row["equal"]:
-            weights = "equal"
-        else:
-            weights = "DIFFERENT" if row["repeats"] else "cannot be compared: GRPOTrainer does not repeat itself"
-        gain = "no gain" if row["gain"] is None else f"{row['gain']:+.2f} nats"
-        trained = "finite" if row["finite"] and row["differs"] else "NOT FINITE" if not row["finite"] else "as GRPO"
-        calls = "" if row["calls"] is None else f", {row['calls']:.1f} calls"
-        note = f" ({example.note})" if example.note else ""
-        cells = [f"yes{note}{calls}", weights, f"{trained}, {gain}", row["loop"]]
-    return f"| {name_of(example)} | {' | '.join(cells)} |"
+        weights = "DIFFERENT" if row["repeats"] else "cannot be compared: `GRPOTrainer` does not repeat itself"
+    if row.get("refused"):
+        trained = "an error: images are not supported"
+    elif not row["finite"]:
+        trained = "NOT FINITE"
+    else:
+        trained = "trains" if row["differs"] else "the same: no turn has a gain"
+    return f"| `{name_of(example)}` | {ran} | {weights} | {trained} | {row['loop']} |"
 
 
 def main() -> int:
@@ -590,7 +672,7 @@ def main() -> int:
         print(json.dumps(row))
         return 0
     lines = [
-        "| example | ran | weights at coefficient 0 | at coefficient 0.5 | loop |",
+        "| example | runs | weights at coefficient 0 | at coefficient 0.5 | loop |",
         "|---|---|---|---|---|",
     ]
     print(*lines, sep="\n", flush=True)

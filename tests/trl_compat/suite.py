@@ -168,7 +168,7 @@ def swap() -> None:
 def run(folder: Path, name: str, environment: dict[str, str], arguments: list[str]) -> dict[str, str]:
     """The outcome of each test by its name."""
     report = folder / f"{name}.xml"
-    command = [sys.executable, "-m", "pytest", "tests/test_grpo_trainer.py", "-q", "-p", "suite", "--tb=line"]
+    command = [sys.executable, "-m", "pytest", "tests/test_grpo_trainer.py", "-q", "-p", "suite", "--tb=line", "-rf"]
     command += ["-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
     with open(folder / f"{name}.log", "w") as log:
         subprocess.run(command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log)
