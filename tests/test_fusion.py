@@ -274,6 +274,24 @@ def test_turns_without_gain_get_zero_and_enter_no_pool(batch, options, length):
     torch.testing.assert_close(actual[:, 2:], expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coef": NAN}, "`coef` is nan, set it to a finite number"),
+        ({"coef": "0.5"}, "`coef` is '0.5', set it to a finite number"),
+        ({"temperature": 0.0}, "`temperature` is 0.0, set it above 0"),
+        ({"temperature": math.inf}, "`temperature` is inf, set it to a finite number"),
+        ({"gate": "variants"}, "`gate` is 'variants', choose one of .* Did you mean 'variance'?"),
+        ({"normalization": "turn"}, "`normalization` is 'turn', choose one of"),
+        ({"granularity": "word"}, "`granularity` is 'word', choose one of"),
+    ],
+)
+def test_wrong_options_are_clear_errors(options, message):
+    tensors = [torch.zeros(2), torch.zeros(2), torch.zeros(2, 1), torch.ones(2, 1)]
+    with pytest.raises(ValueError, match=message):
+        fuse_advantages(*tensors, 2, **options)
+
+
 @given(OPTIONS)
 def test_what_is_not_finite_counts_as_missing(options):
     """An infinite reward or gain is none, and what the trainer made of a reward that is none is not looked at."""

@@ -22,8 +22,13 @@ from typing import NamedTuple
 
 import torch
 
+from ._options import check_choice, check_number
+
 
 EPS = 1e-6
+GATES = ("variance", "none")
+NORMALIZATIONS = ("group", "group_scale", "batch", "none")
+GRANULARITIES = ("turn", "token")
 
 
 class FusedAdvantages(NamedTuple):
@@ -74,7 +79,11 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
 
     Returns:
         `torch.Tensor`: `sigmoid(-reward_std / temperature)`, in (0, 0.5].
+
+    Raises:
+        `ValueError`: If the temperature is not a finite number above 0.
     """
+    check_number("temperature", temperature, above=0)
     return torch.sigmoid(-reward_std / temperature)
 
 
@@ -107,7 +116,12 @@ def normalize_information_gain(
 
     Returns:
         `torch.Tensor` of shape `(B, K)`: Information advantages, 0 where a turn has no gain.
+
+    Raises:
+        `ValueError`: If there is no such normalization or granularity.
     """
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_choice("granularity", granularity, GRANULARITIES)
     scored = information_gain.isfinite()
     values = information_gain.masked_fill(~scored, 0.0)
     counts = scored.to(values.dtype)
@@ -180,7 +194,12 @@ def fuse_advantages(
 
     Returns:
         [`~trl_infopo.fusion.FusedAdvantages`]
+
+    Raises:
+        `ValueError`: If an option is unknown or not a finite number.
     """
+    check_number("coef", coef)
+    check_choice("gate", gate, GATES)
     scorable = rewards.isfinite()
     outcome_advantages = outcome_advantages.masked_fill(~scorable, 0.0)
     action_lengths = (action_lengths * scorable[:, None]).to(rewards.dtype)
