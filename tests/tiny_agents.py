@@ -13,6 +13,8 @@
 # limitations under the License.
 """A tokenizer and a random policy that really call tools: whole calls are single tokens, and likely ones."""
 
+import json
+import math
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -122,3 +124,19 @@ class AskEnvironment:
 
     def get_reward(self) -> float:
         return float("city" in self.asked) + 0.1 * len(self.asked)
+
+
+def tool_call(name: str, **arguments) -> str:
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+def make_agent(calls: list[str], **kwargs):
+    """A model to which these calls are likely single tokens, in place of [`CALLS`], and its tokenizer."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([AddedToken(call, special=False, normalized=False) for call in calls])
+    model = make_model(tokenizer, **{"initializer_range": 0.08, **kwargs})
+    with torch.no_grad():
+        bias = model.get_output_embeddings().weight[:, 0]
+        bias[tokenizer.convert_tokens_to_ids(CALLS)] = -4.0
+        bias[tokenizer.convert_tokens_to_ids(calls)] = 2.0 - math.log(len(calls))
+    return model, tokenizer

@@ -36,7 +36,10 @@ def find_tools(environment: Any) -> dict[str, Callable]:
 
 def find_user(environment: Any) -> UserSimulator | None:
     """The `user` of an environment after its `reset`, `None` where it has none that can `reply`."""
-    user = getattr(environment, "user", None)
+    if declares_user(environment):
+        user = getattr(environment, "user", None)
+    else:  # a property of its own may not want to be read
+        user = inspect.getattr_static(environment, "user", None)
     return user if _can_reply(user) else None
 
 
