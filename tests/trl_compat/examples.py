@@ -145,9 +145,13 @@ EXAMPLES = [
         f"{PAGES}/grpo_trainer.md",
         ("increment(step=1)", "increment(step=2)"),
         headings=("Providing an external dataset (optional)",),
+        obstacle="the page leaves out the docstring of the tool, which `GRPOTrainer` needs",
     ),
     Example(
-        f"{PAGES}/grpo_trainer.md", ("increment(step=1)", "increment(step=2)"), headings=("Environments", "Rewards")
+        f"{PAGES}/grpo_trainer.md",
+        ("increment(step=1)", "increment(step=2)"),
+        headings=("Environments", "Rewards"),
+        obstacle="the page leaves out the body of its reward",
     ),
     Example(
         f"{PAGES}/grpo_trainer.md",
@@ -465,11 +469,15 @@ def execute(example: Example, repository: Path, addresses: dict[str, str]) -> No
                 continue
             exec(compile(source, str(path), "exec"), names)
         return
+    import datasets
+
     # A page leaves out what its reader knows: the rest of the arguments, and what earlier sections define
     names |= {"THE_REST": {"train_dataset": prompts(), "reward_funcs": reward_func}, "reward_func": reward_func}
-    names |= {"wordle_prompt": "Play Wordle.", "catch_prompt": "Play Catch.", "MyClient": object}
+    names |= {"Dataset": datasets.Dataset, "wordle_prompt": "Play Wordle.", "catch_prompt": "Play Catch."}
     for heading in example.headings:
         for source in python_blocks(path.read_text(), heading):
+            if "tools=[tool1, tool2]" in source:
+                continue
             source = source.replace("    ...,\n", "    **THE_REST,\n")
             tree = ast.parse(source)
             if heading != example.headings[-1]:
