@@ -176,6 +176,7 @@ EXAMPLES = [
         WORDLE + CATCH,
         ("textarena_env", "openspiel_env"),
         headings=("Example: Wordle + Catch", "Per-environment reward functions", "Dataset with environment routing"),
+        obstacle="the page leaves out imports; `openenv/multi_env.py` is the same in full",
         note=WORDS,
     ),
     Example(
@@ -473,7 +474,7 @@ def execute(example: Example, repository: Path, addresses: dict[str, str]) -> No
 
     # A page leaves out what its reader knows: the rest of the arguments, and what earlier sections define
     names |= {"THE_REST": {"train_dataset": prompts(), "reward_funcs": reward_func}, "reward_func": reward_func}
-    names |= {"Dataset": datasets.Dataset, "wordle_prompt": "Play Wordle.", "catch_prompt": "Play Catch."}
+    names |= {"Dataset": datasets.Dataset}
     for heading in example.headings:
         for source in python_blocks(path.read_text(), heading):
             if "tools=[tool1, tool2]" in source:
@@ -484,11 +485,6 @@ def execute(example: Example, repository: Path, addresses: dict[str, str]) -> No
                 kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
                 tree.body = [node for node in tree.body if isinstance(node, kinds) or is_constant(node)]
             exec(compile(tree, str(path), "exec"), names)
-    if "MultiEnv" in names:  # the page leaves the training to the script
-        import trl
-
-        rewards = [names["wordle_reward"], names["catch_reward"]]
-        trl.GRPOTrainer(reward_funcs=rewards, train_dataset=names["dataset"], environment_factory=names["MultiEnv"])
 
 
 def is_constant(node: ast.AST) -> bool:
