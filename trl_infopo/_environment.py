@@ -58,15 +58,14 @@ def declares_user(environment: Any) -> bool:
     """Whether an environment says before its `reset` that it has a `user` that can `reply`."""
     if _can_reply(inspect.getattr_static(environment, "user", None)):
         return True
-    return any(_can_reply(kind) for kind in _user_kinds(environment))
+    return any(_can_reply(kind) for kind in _kinds(environment, "user"))
 
 
 def declares_done(environment: Any) -> bool:
     """Whether the class body of an environment says that the environment can be `done`."""
-    return any(
-        "done" in inspect.get_annotations(cls) or isinstance(vars(cls).get("done"), bool)
-        for cls in type(environment).__mro__
-    )
+    if any(kind in (bool, np.bool_) for kind in _kinds(environment, "done")):
+        return True
+    return any(isinstance(vars(cls).get("done"), bool) for cls in type(environment).__mro__)
 
 
 def is_done(environment: Any) -> bool:
@@ -119,10 +118,10 @@ def _can_reply(user: Any) -> bool:
     return callable(getattr(user, "reply", None))
 
 
-def _user_kinds(environment: Any) -> list[Any]:
-    """The types that the class of an environment gives its `user`; none where it gives none that can be resolved."""
+def _kinds(environment: Any, name: str) -> list[Any]:
+    """The types that the class of an environment gives an attribute; none where it gives none that can be resolved."""
     for cls in type(environment).__mro__:
-        annotation = inspect.get_annotations(cls).get("user")
+        annotation = inspect.get_annotations(cls).get(name)
         if isinstance(annotation, str):
             try:
                 annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(vars(cls)))
@@ -144,4 +143,4 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 
 def _may_be_none(environment: Any) -> bool:
-    return type(None) in _user_kinds(environment) and getattr(environment, "user", None) is None
+    return type(None) in _kinds(environment, "user") and getattr(environment, "user", None) is None

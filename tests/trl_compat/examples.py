@@ -145,9 +145,13 @@ EXAMPLES = [
         f"{PAGES}/grpo_trainer.md",
         ("increment(step=1)", "increment(step=2)"),
         headings=("Providing an external dataset (optional)",),
+        obstacle="the page leaves out the docstring of the tool, which `GRPOTrainer` needs",
     ),
     Example(
-        f"{PAGES}/grpo_trainer.md", ("increment(step=1)", "increment(step=2)"), headings=("Environments", "Rewards")
+        f"{PAGES}/grpo_trainer.md",
+        ("increment(step=1)", "increment(step=2)"),
+        headings=("Environments", "Rewards"),
+        obstacle="the page leaves out the body of its reward",
     ),
     Example(
         f"{PAGES}/grpo_trainer.md",
@@ -172,6 +176,7 @@ EXAMPLES = [
         WORDLE + CATCH,
         ("textarena_env", "openspiel_env"),
         headings=("Example: Wordle + Catch", "Per-environment reward functions", "Dataset with environment routing"),
+        obstacle="the page leaves out imports; `openenv/multi_env.py` is the same in full",
         note=WORDS,
     ),
     Example(
@@ -465,22 +470,21 @@ def execute(example: Example, repository: Path, addresses: dict[str, str]) -> No
                 continue
             exec(compile(source, str(path), "exec"), names)
         return
+    import datasets
+
     # A page leaves out what its reader knows: the rest of the arguments, and what earlier sections define
     names |= {"THE_REST": {"train_dataset": prompts(), "reward_funcs": reward_func}, "reward_func": reward_func}
-    names |= {"wordle_prompt": "Play Wordle.", "catch_prompt": "Play Catch.", "MyClient": object}
+    names |= {"Dataset": datasets.Dataset}
     for heading in example.headings:
         for source in python_blocks(path.read_text(), heading):
+            if "tools=[tool1, tool2]" in source:
+                continue
             source = source.replace("    ...,\n", "    **THE_REST,\n")
             tree = ast.parse(source)
             if heading != example.headings[-1]:
                 kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
                 tree.body = [node for node in tree.body if isinstance(node, kinds) or is_constant(node)]
             exec(compile(tree, str(path), "exec"), names)
-    if "MultiEnv" in names:  # the page leaves the training to the script
-        import trl
-
-        rewards = [names["wordle_reward"], names["catch_reward"]]
-        trl.GRPOTrainer(reward_funcs=rewards, train_dataset=names["dataset"], environment_factory=names["MultiEnv"])
 
 
 def is_constant(node: ast.AST) -> bool:

@@ -116,6 +116,22 @@ class DoneFromTheFirst(DoneInReset):
         return random.random()
 
 
+class DoneTasks(Game):
+    """What has been done, not whether it is over."""
+
+    done: list[str]
+
+    def reset(self, **row) -> None:
+        super().reset(**row)
+        self.done = []
+
+
+@dataclass
+class DoneCount(Game):
+    user: str = "alice"
+    done: "int" = 0
+
+
 class DoneProperty(Game):
     """Cannot be read before `reset`."""
 
@@ -344,6 +360,8 @@ FOREIGN = {
     "done in __init__": DoneInInit,
     "done in reset": DoneInReset,
     "done from the first": DoneFromTheFirst,
+    "done is a list by annotation": DoneTasks,
+    "done is a number of a dataclass": DoneCount,
     "done property that needs reset": DoneProperty,
     "done property that raises": RaisingDoneProperty,
     "properties that nobody may read": UnreadableProperties,
@@ -450,6 +468,14 @@ class DeclaresDone(Game):
     done: bool
 
 
+class DeclaresDoneInWords(Game):
+    done: "bool | None" = None
+
+    def reset(self, **row) -> None:
+        super().reset(**row)
+        self.done = False
+
+
 class StartsUndone(Game):
     done = False
 
@@ -466,6 +492,7 @@ class StartsUndoneSomewhere(StartsUndone, DoneInReset):
         MakesUser,
         HasUser,
         DeclaresDone,
+        DeclaresDoneInWords,
         StartsUndone,
         StartsUndoneSomewhere,
         {"done": DoneInInit, "user": DeclaresUser, "plain": Game, "tool": DoneTool},
