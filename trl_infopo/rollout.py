@@ -384,8 +384,8 @@ class _Call:
         episode.num_tool_calls += 1
         if isinstance(result, list) and any(isinstance(part, dict) and "image" in part for part in result):
             raise ValueError(
-                f"The tool `{self.tool}` returned an image, but images are not supported where an environment "
-                "has a user. Return text, or train without `user`."
+                f"The tool `{self.tool}` returned an image in {episode.name}, but images are not supported where an "
+                "environment has a user. Return text, or train without `user`."
             )
         if self.error is None:
             try:
