@@ -114,12 +114,20 @@ class ProgressBar:
         return self.console.is_terminal or self.console.is_jupyter
 
     def __enter__(self) -> "ProgressBar":
-        self._start = self._last = time.monotonic()
-        self._said = -1
-        self._bar.start()
+        self.start()
         return self
 
     def __exit__(self, *exception) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Show it."""
+        self._start = self._last = time.monotonic()
+        self._said = -1
+        self._bar.start()
+
+    def stop(self) -> None:
+        """Show it for the last time."""
         self._bar.stop()
         self._say()
 

@@ -173,8 +173,8 @@ def evaluate(
         show_progress=show_progress,
     )
     chat_template_kwargs = dict(chat_template_kwargs or {})
-    path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
     with _event_loop() as event_loop, lock_directory(output_dir):
+        path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
         policy = load_policy(policy)
         environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
         first = [pool[0] for pool in environments.values()]

@@ -396,7 +396,7 @@ def main(argv: list[str] | None = None) -> None:
 
         def on_train_begin(self, args, state, control, **kwargs):
             self.bar = ProgressBar(f"{self.title:<10}", state.max_steps, console=console)
-            self.bar.__enter__()
+            self.bar.start()
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(state.global_step)
@@ -407,7 +407,7 @@ def main(argv: list[str] | None = None) -> None:
                 self.bar.update(text=" · ".join(values))
 
         def on_train_end(self, args, state, control, **kwargs):
-            self.bar.__exit__()
+            self.bar.stop()
             self.bar = None
 
     shared = {
