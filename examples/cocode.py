@@ -40,7 +40,8 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.environments import CocodeEnv, cocode_dataset
-from trl_infopo.users import ChatUser, ScriptedUser
+from trl_infopo.scripts.arguments import check_fields, parse_arguments
+from trl_infopo.users import PERSONAS, ChatUser, ScriptedUser
 
 
 @dataclass
@@ -51,7 +52,7 @@ class ScriptArguments:
     num_eval_tasks: int = field(default=64, metadata={"help": "Number of tasks of the validation split."})
     persona: str = field(
         default="plain",
-        metadata={"help": "Manner of the scripted user, one of `trl_infopo.users.PERSONAS`."},
+        metadata={"help": "Manner of the scripted user.", "choices": list(PERSONAS)},
     )
     user_model: str | None = field(
         default=None,
@@ -63,6 +64,9 @@ class ScriptArguments:
     user_base_url: str | None = field(
         default=None, metadata={"help": "OpenAI-compatible endpoint of `user_model`. If `None`, OpenAI's."}
     )
+
+    def __post_init__(self):
+        check_fields(self, positive=["num_tasks", "num_eval_tasks"])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         log_completions=True,
         logging_steps=1,
     )
-    args, training_args, model_args = parser.parse_args_and_config(argv)
+    args, training_args, model_args = parse_arguments(parser, argv, required=["model_name_or_path"])
     training_args.model_init_kwargs = {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,

@@ -47,6 +47,7 @@ from trl_infopo.environments import (
     sokoban_dataset,
     text_game_dataset,
 )
+from trl_infopo.scripts.arguments import check_fields, parse_arguments
 
 
 GAMES = {
@@ -64,6 +65,9 @@ class ScriptArguments:
     num_tasks: int = field(default=1000, metadata={"help": "Number of training levels."})
     num_eval_tasks: int = field(default=64, metadata={"help": "Number of levels of the validation split."})
 
+    def __post_init__(self):
+        check_fields(self, positive=["num_tasks", "num_eval_tasks"])
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = TrlParser((ScriptArguments, InfoPOConfig, ModelConfig))
@@ -80,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         log_completions=True,
         logging_steps=1,
     )
-    args, training_args, model_args = parser.parse_args_and_config(argv)
+    args, training_args, model_args = parse_arguments(parser, argv, required=["model_name_or_path"])
     training_args.model_init_kwargs = {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,

@@ -13,16 +13,21 @@
 # limitations under the License.
 
 import gc
+import io
 import json
+import multiprocessing
 import os
 import pickle
+import random
 import re
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import tracemalloc
 import weakref
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -37,12 +42,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 
-from trl_infopo import cli, environments, policies
+from trl_infopo import _progress, cli, environments, policies
 from trl_infopo._describe import describe
 from trl_infopo.environments import ENVIRONMENTS, BookingEnv, ClarifyEnv, booking_dataset, clarify_dataset
 from trl_infopo.environments.booking import KINDS
 from trl_infopo.environments.clarify import clarify_oracle
-from trl_infopo.evaluation import Evaluation, bootstrap_mean, evaluate, user_shift_table
+from trl_infopo.evaluation import (
+    Evaluation,
+    bootstrap_mean,
+    evaluate,
+    lock_directory,
+    user_shift_table,
+    write_whole,
+)
 from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode, _ModelActor
 from trl_infopo.scripts import eval as eval_script
 from trl_infopo.scripts import quickstart
@@ -238,6 +250,146 @@ def test_arguments_out_of_range(arguments, message):
         quiet(booking_expert, **arguments)
 
 
+NAN, INF = float("nan"), float("inf")
+WRONG = {
+    **dict.fromkeys(
+        ("num_runs", "batch_size", "max_completion_length", "concurrency"), [0, -1, 1.5, True, "2", None, NAN, [1]]
+    ),
+    "max_turns": [0, 1.5, True, "2", [1]],
+    "temperature": [-1.0, NAN, INF, 1e-40, 1e-6, 1e39, "0.5", None, True, False],
+    "success_threshold": [NAN, INF, "1", None, True],
+    "seed": [-1, 0.5, True, "0", None],
+    "feedback_timeout": [0, -1, NAN, INF, "2", True],
+    "show_progress": ["false", 1, None],
+    "system_prompt": ["", 3, ["Ask."]],
+    "chat_template_kwargs": ["{}", [1], {"a": object()}, 3],
+    "output_dir": ["", 3, "a\0b", "a" * 300],
+    "users": [
+        None,
+        ["plain"],
+        "plain",
+        {"": BookingEnv},
+        {3: BookingEnv},
+        {"plain": BookingEnv()},
+        {"plain": "plain"},
+    ],
+    "dataset": [None, 3, "test", {"prompt": []}, ["prompt"], [{"kind": "table"}], [{"prompt": "Hello."}]],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]], ids=repr)
+def test_wrong_arguments_are_named_before_anything_plays(name, value):
+    arguments = {"users": booking_users("plain"), "dataset": booking_dataset("test", 1), name: value}
+    with pytest.raises(ValueError, match=f"`{name}") as error:
+        evaluate(pytest.fail, **{"show_progress": False, **arguments})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("prompt", [[], ["Hello."], [{"content": "Hello."}], None, [{"role": "user"}]])
+def test_prompt_that_is_no_conversation(prompt):
+    rows = [*booking_dataset("test", 1), {"prompt": prompt}]
+    with pytest.raises(ValueError, match="Row 1 of `dataset` .*list of messages"):
+        quiet(booking_expert, booking_users("plain"), rows)
+
+
+def test_dataset_without_a_column_of_reset():
+    rows = [{"prompt": [{"role": "user", "content": "Hello."}]}]
+    with pytest.raises(ValueError, match="`dataset` has the columns .'prompt'.*`BookingEnv.reset`.*'goal'"):
+        quiet(booking_expert, booking_users("plain"), rows)
+
+
+def test_numbers_of_numpy(tmp_path):
+    options = {"num_runs": np.int64(2), "seed": np.int64(3), "temperature": np.float32(0.5), "max_turns": np.int32(9)}
+    arguments = (booking_expert, booking_users("plain"), booking_dataset("test", np.int64(2), np.int64(0)))
+    evaluation = quiet(*arguments, output_dir=tmp_path, **options)
+    assert len(evaluation.records) == 4
+    assert quiet(*arguments, output_dir=tmp_path, num_runs=2, seed=3, temperature=0.5, max_turns=9) == evaluation
+
+
+@pytest.mark.parametrize("reward", [NAN, INF, None, "1.0", [1.0], "good"])
+def test_reward_that_is_no_number(reward):
+    class Judge(Greeter):
+        async def get_reward(self):
+            return reward
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}], "name": "Ann"}]
+    with pytest.raises(ValueError, match="`Judge.get_reward` returned .* in task 0, run 0.*finite number"):
+        quiet(lambda messages, tools: {"role": "assistant", "content": "Hi."}, {"user": Judge}, dataset)
+
+
+def test_number_of_runs_costs_no_memory():
+    def policy(messages, tools):
+        raise RuntimeError("played")
+
+    arguments = (policy, booking_users("plain"), booking_dataset("test", 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RuntimeError, match="played"):
+            quiet(*arguments, num_runs=10**6)
+        assert tracemalloc.get_traced_memory()[1] < 2e7
+    finally:
+        tracemalloc.stop()
+
+
+class SlowShop:
+    """A tool and a user that take their time."""
+
+    class User:
+        def reply(self, messages):
+            time.sleep(1)
+            return "Hm."
+
+    def __init__(self, has_user):
+        if has_user:
+            self.user = self.User()
+
+    def reset(self, **row):
+        pass
+
+    def look(self) -> str:
+        """
+        Look.
+
+        Returns:
+            What there is.
+        """
+        time.sleep(1)
+        return "Nothing."
+
+    def get_reward(self):
+        return 0.0
+
+
+def test_limit_of_time():
+    def policy(messages, tools):
+        return call("look") if tools and len(messages) == 1 else {"role": "assistant", "content": "Well?"}
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}]}]
+    (record,) = quiet(policy, {"user": partial(SlowShop, False)}, dataset, feedback_timeout=0.1).records
+    assert "Nothing." not in str(record["messages"])
+    assert "error" in record["messages"][2]["content"]
+    with pytest.raises(UserSimulatorError):
+        quiet(policy, {"user": partial(SlowShop, True)}, dataset, feedback_timeout=0.1)
+
+
+def test_progress_shows_in_a_pipe_while_it_plays(monkeypatch):
+    monkeypatch.setattr(_progress, "PULSE", 0)
+    file, seen = io.StringIO(), []
+
+    def policy(messages, tools):
+        if len(messages) == 1:
+            seen.append(file.getvalue())
+        return booking_expert(messages, tools)
+
+    console = Console(file=file)
+    evaluate(policy, booking_users("plain"), booking_dataset("test", 3), batch_size=1, console=console)
+    assert [text.count("\n") for text in seen] == [0, 1, 2]
+    assert "episodes 1/3 0 s success 1.00\n" in seen[-1]
+    assert "\x1b" not in file.getvalue()
+    quiet(booking_expert, booking_users("plain"), booking_dataset("test", 3), console=console)
+    assert file.getvalue().count("\n") == 3
+
+
 def test_no_policy():
     with pytest.raises(TypeError, match="`policy` is a int"):
         quiet(3, booking_users("plain"), booking_dataset("test", 1))
@@ -402,6 +554,208 @@ def test_half_written_line_is_played_again(tmp_path):
         assert Evaluation.load(tmp_path) == evaluation
 
 
+def spoil(lines, number, line):
+    return b"\n".join([*lines[: number - 1], line, *lines[number:]]) + b"\n"
+
+
+def edit(lines, number, **changes):
+    record = {**json.loads(lines[number - 1]), **changes}
+    return json.dumps({name: value for name, value in record.items() if value != "gone"}).encode()
+
+
+BROKEN = {
+    "half": (3, lambda lines: lines[2][:30]),
+    "blank": (3, lambda lines: b""),
+    "nul": (3, lambda lines: b"\0" * 40),
+    "not utf-8": (3, lambda lines: lines[2].replace(b"paris", b"\xff\xfe").replace(b"plain", b"\xff")),
+    "two in one": (3, lambda lines: lines[2] + lines[1]),
+    "deep": (3, lambda lines: b"[" * 100_000),
+    "list": (3, lambda lines: b"[]"),
+    "number": (3, lambda lines: b"3"),
+    "null": (3, lambda lines: b"null"),
+    "header again": (3, lambda lines: lines[0]),
+    "no task": (3, lambda lines: edit(lines, 3, task="gone")),
+    "no messages": (3, lambda lines: edit(lines, 3, messages="gone")),
+    "no success": (3, lambda lines: edit(lines, 3, success="gone")),
+    "task as text": (3, lambda lines: edit(lines, 3, task="1")),
+    "negative run": (3, lambda lines: edit(lines, 3, run=-1)),
+    "reward nan": (3, lambda lines: edit(lines, 3, reward=NAN)),
+    "reward as text": (3, lambda lines: edit(lines, 3, reward="1.0")),
+    "success as number": (3, lambda lines: edit(lines, 3, success=1)),
+    "user null": (3, lambda lines: edit(lines, 3, user=None)),
+    "another task": (3, lambda lines: edit(lines, 3, task=99)),
+    "another user": (3, lambda lines: edit(lines, 3, user="rude")),
+    "header is no JSON": (1, lambda lines: b"settings"),
+    "header is an episode": (1, lambda lines: lines[1]),
+    "header without users": (1, lambda lines: b'{"settings": {"seed": 0, "num_tasks": 5}}'),
+    "header without settings": (1, lambda lines: b"{}"),
+    "header null": (1, lambda lines: b'{"settings": null}'),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_line_is_named_and_nothing_is_lost(tmp_path, broken):
+    users, dataset = booking_users("plain"), booking_dataset("test", 5)
+    quiet(booking_expert, users, dataset, output_dir=tmp_path)
+    path = tmp_path / "episodes.jsonl"
+    number, make = BROKEN[broken]
+    written = path.read_bytes().splitlines()
+    content = spoil(written, number, make(written))
+    path.write_bytes(content)
+    for read in (lambda: Evaluation.load(tmp_path), lambda: quiet(pytest.fail, users, dataset, output_dir=tmp_path)):
+        with pytest.raises(ValueError, match=f"{re.escape(str(path))}, line {number} .*Repair or remove") as error:
+            read()
+        assert "\n" not in str(error.value)
+        assert path.read_bytes() == content
+
+
+def test_episodes_that_are_there_twice_count_once(tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 5)
+    evaluation = quiet(booking_expert, users, dataset, output_dir=tmp_path)
+    path = tmp_path / "episodes.jsonl"
+    header, *records = path.read_text().splitlines(keepends=True)
+    # The first counts
+    others = [json.dumps({**json.loads(record), "reward": 0.0, "success": False}) + "\n" for record in records]
+    path.write_text("".join([header, *records, *others, *records]))
+    assert Evaluation.load(tmp_path) == evaluation
+    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == evaluation
+    assert path.read_text() == "".join([header, *records])
+
+
+@pytest.mark.parametrize("end", [b"", b"\0" * 100, b'{"task": 3', b"\xff", b"{}"[:1]], ids=repr)
+def test_end_of_a_file_that_was_cut_off(tmp_path, end):
+    users, dataset = booking_users("plain"), booking_dataset("test", 5)
+    evaluation = quiet(booking_expert, users, dataset, output_dir=tmp_path)
+    path = tmp_path / "episodes.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content + end if end else content[:-1])  # without its newline the last episode is still whole
+    assert Evaluation.load(tmp_path) == evaluation
+    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == evaluation
+    assert path.read_bytes() == content
+
+
+def test_empty_file_is_begun_anew(tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 2)
+    (tmp_path / "episodes.jsonl").touch()
+    with pytest.raises(ValueError, match="holds no evaluation yet"):
+        Evaluation.load(tmp_path)
+    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == Evaluation.load(tmp_path)
+
+
+def make_unusable(kind, tmp_path):
+    if kind == "file in its place":
+        (tmp_path / "out").touch()
+    elif kind == "file above it":
+        (tmp_path / "above").touch()
+        return tmp_path / "above" / "out"
+    elif kind == "dangling link":
+        (tmp_path / "out").symlink_to(tmp_path / "nowhere" / "out")
+    elif kind == "no permission":
+        return Path("/proc/self/out")
+    return tmp_path / "out"
+
+
+UNUSABLE = ["file in its place", "file above it", "dangling link", "no permission"]
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_directory_that_cannot_be_made(tmp_path, kind):
+    path = make_unusable(kind, tmp_path)
+    with pytest.raises(ValueError, match=f"`output_dir` is '{path}', which cannot be written to: ") as error:
+        quiet(pytest.fail, booking_users("plain"), booking_dataset("test", 1), output_dir=path)
+    assert "\n" not in str(error.value)
+
+
+def test_directory_in_place_of_the_episodes(tmp_path):
+    (tmp_path / "episodes.jsonl").mkdir()
+    for read in (
+        lambda: Evaluation.load(tmp_path),
+        lambda: quiet(pytest.fail, booking_users("plain"), booking_dataset("test", 1), output_dir=tmp_path),
+    ):
+        with pytest.raises(ValueError, match="cannot be read: .*episodes.jsonl"):
+            read()
+
+
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond some bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_full_disk_loses_nothing(tmp_path, full_disk):
+    users, dataset = booking_users("plain"), booking_dataset("test", 8)
+    uninterrupted = quiet(booking_expert, users, dataset, output_dir=tmp_path / "other")
+    whole = (tmp_path / "other" / "episodes.jsonl").read_bytes()
+    full_disk(len(whole) // 2)
+    with pytest.raises(OSError, match="episodes.jsonl") as error:
+        quiet(booking_expert, users, dataset, batch_size=2, output_dir=tmp_path)
+    full_disk(resource.RLIM_INFINITY)
+    assert "goes on there" in error.value.__notes__[0]
+    assert len(Evaluation.load(tmp_path).records) >= 2
+    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == uninterrupted
+    assert (tmp_path / "episodes.jsonl").read_bytes() == whole
+
+
+def test_file_that_cannot_be_written_whole_stays(tmp_path, full_disk):
+    path = tmp_path / "summary.json"
+    write_whole(path, "old")
+    full_disk(10)
+    with pytest.raises(OSError, match="summary.json"):
+        write_whole(path, "new" * 10)
+    full_disk(resource.RLIM_INFINITY)
+    assert path.read_text() == "old"
+
+
+def test_directory_belongs_to_one_evaluation_at_a_time(tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 2)
+    refused = []
+
+    def policy(messages, tools):
+        with pytest.raises(ValueError, match=f"Another evaluation is running in `output_dir` .{tmp_path}.") as error:
+            quiet(booking_expert, users, dataset, output_dir=tmp_path)
+        refused.append(error)
+        return {"role": "assistant", "content": "goodbye"}
+
+    quiet(policy, users, dataset, output_dir=tmp_path)
+    assert len(refused) == 2
+    assert len(lines(tmp_path)) == 3
+    quiet(policy, users, dataset, output_dir=tmp_path)  # the lock is free again
+    with pytest.raises(RuntimeError, match="stop"), lock_directory(tmp_path):
+        raise RuntimeError("stop")
+    with lock_directory(tmp_path):
+        pass
+
+
+def play_slowly(seconds, messages, tools):
+    time.sleep(seconds)
+    return booking_expert(messages, tools)
+
+
+def test_evaluation_killed_six_times_is_the_same_to_the_byte(tmp_path):
+    policy = partial(play_slowly, 0.001)
+    play = partial(quiet, policy, booking_users("plain", "terse"), booking_dataset("test", 60), batch_size=2)
+    start = time.monotonic()
+    play(output_dir=tmp_path / "whole")
+    seconds = time.monotonic() - start
+    rng, num_episodes = random.Random(0), []
+    for _ in range(6):
+        # Forked, it starts at once
+        process = multiprocessing.get_context("fork").Process(target=play, kwargs={"output_dir": tmp_path / "killed"})
+        process.start()
+        process.join(rng.uniform(0.05, 0.4) * seconds)
+        process.kill()
+        process.join()
+        path = tmp_path / "killed" / "episodes.jsonl"
+        num_episodes.append(path.read_bytes().count(b"\n") if path.exists() else 0)
+    assert num_episodes == sorted(num_episodes)
+    assert num_episodes[-1] > 1
+    play(output_dir=tmp_path / "killed")
+    for name in ("episodes.jsonl", "summary.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 class LeavingUser:
     """Answers a number of times, over all episodes, then fails."""
 
@@ -449,6 +803,8 @@ def test_killed_evaluation_goes_on(tmp_path):
     path = tmp_path / "episodes.jsonl"
     while process.poll() is None and not (path.exists() and len(lines(tmp_path)) > 4):
         time.sleep(0.05)
+    with pytest.raises(ValueError, match="Another evaluation is running"):
+        quiet(booking_expert, booking_users("plain"), booking_dataset("test", 40), output_dir=tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 5 <= len(lines(tmp_path)) < 41

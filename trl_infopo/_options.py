@@ -14,11 +14,18 @@
 """What an option may be. Every error names the option, the value and the way out."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+
+# Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, it is greedy
+TEMPERATURES = (1e-5, 1e5)
 
 
 def check_number(
@@ -88,6 +95,107 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"`{name}` is {value!r}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
+
+
+def check_text(name: str, value: Any) -> None:
+    """
+    Raises:
+        `ValueError`: If an option is no text, or empty.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"`{name}` is {value!r}, set it to a text.")
+
+
+def check_temperature(name: str, value: Any) -> None:
+    """
+    Raises:
+        `ValueError`: If a sampling temperature is none. Outside its bounds, the division of logits by it overflows, or
+            all tokens become equally likely.
+    """
+    if value != 0 or isinstance(value, bool):
+        low, high = TEMPERATURES
+        check_number(name, value, at_least=low, at_most=high, hint="or to 0 to decode greedily")
+
+
+def check_callable(name: str, value: Any, what: str) -> None:
+    """
+    Raises:
+        `ValueError`: If an option cannot be called. It says what it should be.
+    """
+    if not callable(value):
+        raise ValueError(f"`{name}` is {value!r}, set it to {what}.")
+
+
+def check_draw(num_rows: Any, seed: Any) -> None:
+    """
+    Raises:
+        `ValueError`: If rows cannot be drawn in this number, or from this seed.
+    """
+    check_number("num_rows", num_rows, integer=True, at_least=1)
+    check_number("seed", seed, integer=True, at_least=0)
+
+
+def check_output_dir(name: str, value: Any) -> None:
+    """
+    Check that a directory is there or can be made, without making it.
+
+    Raises:
+        `ValueError`: If it cannot be written to.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value).strip():
+        raise ValueError(f"`{name}` is {value!r}, set it to the path of a directory.")
+    path = Path(value).absolute()
+    problem = ""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # the first directory above that is there
+        path = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+    except (OSError, ValueError) as error:  # a name that is too long, a NUL
+        problem = str(error)
+    if not problem and not path.is_dir():
+        problem = f"{path} is not a directory"
+    elif not problem and not os.access(path, os.W_OK | os.X_OK):
+        problem = f"{path} is not writable"
+    if problem:
+        raise ValueError(f"`{name}` is {str(value)!r}, which cannot be written to: {problem}. Take another directory.")
+
+
+def check_fields(options: Any, positive: Sequence[str] = ()) -> None:
+    """
+    Check the fields of a dataclass of options against their types and, where their metadata has them, their choices.
+    A file of options can hold anything, and a text in place of a list would be read letter by letter.
+
+    Args:
+        options (`Any`):
+            Instance of a dataclass. Types of the fields may be `str`, `int`, `float`, `bool`, `list[str]`, and unions
+            of these with others, which are then not checked beyond `None` and text.
+        positive (`Sequence[str]`, *optional*, defaults to `()`):
+            Names of the whole numbers that must be at least 1.
+
+    Raises:
+        `ValueError`: If a value is of another type, not among its choices, or too small.
+    """
+    types = get_type_hints(type(options))
+    for field in fields(options):
+        name, value, kind = field.name, getattr(options, field.name), types[field.name]
+        kinds = get_args(kind) or (kind,)
+        if get_origin(kind) is list:
+            if not isinstance(value, list) or not value:
+                way_out = f"write it as a list: [{value}]" if isinstance(value, str) else "set it to a list of texts"
+                raise ValueError(f"`{name}` is {value!r}, {way_out}.")
+            for item in value:
+                check_text(name, item)
+        elif value is None and type(None) in kinds or dict in kinds and isinstance(value, dict):
+            continue
+        elif bool in kinds:
+            check_bool(name, value)
+        elif float in kinds or int in kinds:
+            check_number(name, value, integer=float not in kinds, at_least=1 if name in positive else None)
+        else:
+            check_text(name, value)
+        if choices := field.metadata.get("choices"):
+            for item in value if isinstance(value, list) else [value]:
+                check_choice(name, item, choices)
 
 
 def check_names(problem: str, names: Iterable[str], function: Callable) -> None:

@@ -17,6 +17,7 @@ from argparse import ArgumentParser
 from importlib import import_module
 
 from . import __version__
+from ._options import did_you_mean
 
 
 # Name of a module in `trl_infopo.scripts`, whose `main(argv)` parses the rest, and what `--help` says about it
@@ -44,16 +45,21 @@ def main(argv: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"trl-infopo {__version__}")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="<command>")
+    subparsers = parser.add_subparsers(title="commands", metavar="<command>")
     for command, help_text in COMMANDS.items():
         subparsers.add_parser(command, help=help_text, add_help=False)
 
     argv = list(sys.argv[1:] if argv is None else argv)
-    command = parser.parse_known_args(argv)[0].command
-    if command is None:
+    if not argv:
         parser.print_help()
         return 0
-    import_module(f".scripts.{command}", __package__).main(argv[argv.index(command) + 1 :])
+    command, *options = argv
+    if command not in COMMANDS:
+        parser.parse_known_args(argv)  # --help, --version
+        what = "option" if command.startswith("-") else "command"
+        known = ["--help", "--version"] if what == "option" else list(COMMANDS)
+        parser.error(f"there is no {what} {command!r}, choose one of {known}.{did_you_mean(command, known)}")
+    import_module(f".scripts.{command}", __package__).main(options)
     return 0
 
 

@@ -18,24 +18,30 @@ import asyncio
 import hashlib
 import inspect
 import json
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from itertools import islice
+from numbers import Integral, Real
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
 from rich.table import Table
 
 from ._describe import describe
-from .calls import guard_event_loop
+from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
+from ._progress import ProgressBar
+from .calls import call, encodable_message, guard_event_loop, run_on
 from .policies import Policy, PolicyError, SeededEpisode, load_policy
 from .rollout import converse, converses, find_tools
 from .turns import feedback_blocks
@@ -66,6 +72,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 32,
     concurrency: int = 64,
+    feedback_timeout: float | None = None,
     output_dir: str | os.PathLike | None = None,
     console: Console | None = None,
     show_progress: bool = True,
@@ -91,9 +98,9 @@ def evaluate(
         num_runs (`int`, *optional*, defaults to `1`):
             Number of episodes for each task and user.
         temperature (`float`, *optional*, defaults to `0.0`):
-            Sampling temperature; 0 decodes greedily.
+            Sampling temperature, between 1e-5 and 1e5; 0 decodes greedily.
         max_turns (`int`, *optional*, defaults to `16`):
-            Largest number of actions in an episode. What the last one calls is not run.
+            Largest number of actions in an episode, `None` for no limit. What the last one calls is not run.
         max_completion_length (`int`, *optional*, defaults to `2048`):
             Largest number of tokens of a conversation after its prompt, feedback included, as in training. For a
             [`ChatPolicy`], of one message.
@@ -110,22 +117,28 @@ def evaluate(
             Number of episodes played at once.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of user replies and tools awaited at once.
+        feedback_timeout (`float`, *optional*):
+            Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
+            a user that does ends the evaluation with an error. If `None`, there is no limit.
         output_dir (`str`, *optional*):
             Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. Where
             it holds episodes of the same settings, these are not played again. Users and runs can be added. Functions
-            are told apart by their names, and partials also by their arguments.
+            are told apart by their names, and partials also by their arguments. It belongs to one evaluation at a
+            time; the lock in it is gone with the process that holds it.
         console ([`~rich.console.Console`], *optional*):
             Console for the progress bar.
         show_progress (`bool`, *optional*, defaults to `True`):
-            Whether to show a progress bar.
+            Whether to show a progress bar, or lines where the console is no terminal.
 
     Returns:
         [`Evaluation`]: The episodes and their statistics.
 
     Raises:
-        `ValueError`: If an argument is out of range, or `output_dir` holds episodes of other settings or users.
+        `ValueError`: If an argument is of another type or out of range, or `output_dir` cannot be made, is in use,
+            cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`PolicyError`]: If an endpoint fails.
+        `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 
     Example:
 
@@ -143,48 +156,45 @@ def evaluate(
     print(evaluation.summary()["terse"]["success"])
     ```
     """
-    rows = list(dataset)
-    if not rows or "prompt" not in rows[0]:
-        raise ValueError("`dataset` has no rows with a `prompt`. Pass tasks as rows with a conversational `prompt`.")
-    if not users:
-        raise ValueError("`users` is empty. Pass a factory of environments for each user, by the user's name.")
-    bounds = (
-        ("num_runs", num_runs, 1),
-        ("batch_size", batch_size, 1),
-        ("temperature", temperature, 0),
-        ("max_turns", max_turns, 1),
-        ("max_completion_length", max_completion_length, 1),
-        ("concurrency", concurrency, 1),
+    rows = _check_arguments(
+        users,
+        dataset,
+        num_runs=num_runs,
+        temperature=temperature,
+        max_turns=max_turns,
+        max_completion_length=max_completion_length,
+        system_prompt=system_prompt,
+        chat_template_kwargs=chat_template_kwargs,
+        success_threshold=success_threshold,
+        seed=seed,
+        batch_size=batch_size,
+        concurrency=concurrency,
+        feedback_timeout=feedback_timeout,
+        show_progress=show_progress,
     )
-    for name, value, least in bounds:
-        if value is not None and value < least:
-            raise ValueError(f"`{name}` is {value}, set it to at least {least}.")
     chat_template_kwargs = dict(chat_template_kwargs or {})
-    policy = load_policy(policy)
-    environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
-    first = [pool[0] for pool in environments.values()]
-    settings = {
-        **policy.description,
-        "environment": type(first[0]).__name__,
-        "dataset": hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16],
-        "num_tasks": len(rows),
-        "temperature": temperature,
-        "max_turns": max_turns,
-        "max_completion_length": max_completion_length,
-        "system_prompt": system_prompt,
-        "chat_template_kwargs": chat_template_kwargs,
-        "success_threshold": success_threshold,
-        "seed": seed,
-        "users": {user: describe(make) for user, make in users.items()},
-    }
-    jobs = [(task, run, user) for user in users for run in range(num_runs) for task in range(len(rows))]
-    path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
-    records = {} if path is None else {_job(record): record for record in _open_records(path, settings)}
-    open_jobs = [job for job in jobs if job not in records]
-
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not show_progress)
-    with _event_loop() as event_loop, progress:
+    with _event_loop() as event_loop, lock_directory(output_dir):
+        path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
+        policy = load_policy(policy)
+        environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
+        first = [pool[0] for pool in environments.values()]
+        for environment in first:
+            _check_columns(rows, environment)
+        settings = {
+            **policy.description,
+            "environment": type(first[0]).__name__,
+            "dataset": hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16],
+            "num_tasks": len(rows),
+            "temperature": float(temperature),  # NumPy's numbers have no JSON
+            "max_turns": max_turns and int(max_turns),
+            "max_completion_length": int(max_completion_length),
+            "system_prompt": system_prompt,
+            "chat_template_kwargs": chat_template_kwargs,
+            "success_threshold": float(success_threshold),
+            "seed": int(seed),
+            "users": {user: describe(make) for user, make in users.items()},
+        }
+        records = {} if path is None else _open_records(path, settings)
         act = policy.make_actor(
             has_tools=any(map(find_tools, first)),
             converses=any(map(converses, first)),
@@ -193,38 +203,187 @@ def evaluate(
             chat_template_kwargs=chat_template_kwargs,
             event_loop=event_loop,
         )
-        bar = progress.add_task("success    ", total=len(jobs), completed=len(jobs) - len(open_jobs))
-        for start in range(0, len(open_jobs), batch_size):
-            batch = open_jobs[start : start + batch_size]
-            episodes = []
-            for (task, run, user), position in zip(batch, _positions(batch), strict=True):
-                if position == len(environments[user]):
-                    environments[user].append(users[user]())
-                name = f"task {task}, run {run} with the user {user!r}"
-                environment, episode_seed = environments[user][position], f"{seed} {task} {run}"
-                episodes.append(_start(environment, rows[task], system_prompt, name, episode_seed))
-            try:
-                act(episodes)
-                converse(episodes, act, event_loop, max_turns=max_turns, concurrency=concurrency)
-            except (UserSimulatorError, PolicyError) as error:
-                if path is not None:
-                    error.add_note(f"Finished episodes are in {path}. The same evaluation, run again, goes on there.")
-                raise
-            played = [
-                _record(job, episode, _reward(episode, event_loop), success_threshold)
-                for job, episode in zip(batch, episodes, strict=True)
-            ]
-            if path is not None:
-                _append(path, played)
-            records.update((_job(record), record) for record in played)
-            success = sum(record["success"] for record in records.values()) / len(records)
-            progress.update(bar, advance=len(batch), description=f"success {success:.2f}")
 
-    evaluation = Evaluation(settings, [records[job] for job in jobs])
-    if path is not None:
-        text = json.dumps({"settings": settings, "users": evaluation.summary()}, indent=2)
-        path.with_name("summary.json").write_text(text + "\n")
+        def jobs() -> Iterator[tuple[int, int, str]]:
+            return ((task, run, user) for user in users for run in range(num_runs) for task in range(len(rows)))
+
+        num_jobs = len(users) * num_runs * len(rows)
+        completed = sum(task < len(rows) and run < num_runs and user in users for task, run, user in records)
+        open_jobs = (job for job in jobs() if job not in records)
+        with ProgressBar("episodes", num_jobs, completed, console, show_progress) as progress:
+            while batch := list(islice(open_jobs, batch_size)):
+                episodes = []
+                for (task, run, user), position in zip(batch, _positions(batch), strict=True):
+                    if position == len(environments[user]):
+                        environments[user].append(users[user]())
+                    name = f"task {task}, run {run} with the user {user!r}"
+                    environment, episode_seed = environments[user][position], f"{seed} {task} {run}"
+                    episodes.append(_start(environment, rows[task], system_prompt, name, episode_seed))
+                try:
+                    act(episodes)
+                    converse(
+                        episodes,
+                        act,
+                        event_loop,
+                        max_turns=max_turns,
+                        concurrency=concurrency,
+                        feedback_timeout=feedback_timeout,
+                    )
+                    played = [
+                        _record(job, episode, _reward(episode, event_loop), success_threshold)
+                        for job, episode in zip(batch, episodes, strict=True)
+                    ]
+                    if path is not None:
+                        _append(path, played)
+                except (UserSimulatorError, PolicyError, OSError) as error:
+                    if path is not None:
+                        error.add_note(
+                            f"Finished episodes are in {path}. The same evaluation, run again, goes on there."
+                        )
+                    raise
+                records.update((_job(record), record) for record in played)
+                success = sum(record["success"] for record in records.values()) / len(records)
+                progress.update(progress.completed + len(batch), f"success {success:.2f}")
+
+        evaluation = Evaluation(settings, [records[job] for job in jobs()])
+        if path is not None:
+            report = {"settings": settings, "users": evaluation.summary()}
+            write_whole(path.with_name("summary.json"), json.dumps(report, indent=2) + "\n")
     return evaluation
+
+
+def _check_arguments(users: Any, dataset: Any, **arguments) -> list[dict]:
+    """
+    The rows of the dataset.
+
+    Raises:
+        `ValueError`: If an argument of [`evaluate`] is of another type or out of range.
+    """
+    for name in ("num_runs", "batch_size", "max_completion_length", "concurrency"):
+        check_number(name, arguments[name], integer=True, at_least=1)
+    if arguments["max_turns"] is not None:
+        check_number("max_turns", arguments["max_turns"], integer=True, at_least=1, hint="or to None for no limit")
+    check_temperature("temperature", arguments["temperature"])
+    check_number("success_threshold", arguments["success_threshold"])
+    check_number("seed", arguments["seed"], integer=True, at_least=0)
+    check_bool("show_progress", arguments["show_progress"])
+    if (timeout := arguments["feedback_timeout"]) is not None:
+        check_number("feedback_timeout", timeout, above=0, hint="or to None for no limit")
+    if arguments["system_prompt"] is not None:
+        check_text("system_prompt", arguments["system_prompt"])
+    kwargs = arguments["chat_template_kwargs"]
+    try:
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise TypeError(f"it is no mapping but a {type(kwargs).__name__}")
+        json.dumps(dict(kwargs or {}))
+    except (TypeError, ValueError) as error:
+        example = '{"enable_thinking": False}'
+        raise ValueError(f"`chat_template_kwargs` is {kwargs!r}, set it to a dict like {example}: {error}.") from None
+
+    if not isinstance(users, Mapping) or not users:
+        problem = "is empty" if isinstance(users, Mapping) else f"is {users!r}"
+        raise ValueError(f"`users` {problem}. Pass a factory of environments for each user, by the user's name.")
+    for user, make in users.items():
+        check_text("users", user)
+        check_callable(f"users[{user!r}]", make, "a class or function that makes an environment")
+
+    if isinstance(dataset, str | Mapping) or not isinstance(dataset, Iterable):
+        raise ValueError(f"`dataset` is {dataset!r:.200}. Pass tasks as rows with a conversational `prompt`.")
+    rows = list(dataset)
+    if not rows:
+        raise ValueError("`dataset` has no rows. Pass tasks as rows with a conversational `prompt`.")
+    for i, row in enumerate(rows):
+        prompt = row.get("prompt") if isinstance(row, Mapping) else None
+        if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
+            problem = f"is {row!r:.200}" if prompt is None else f"has the prompt {prompt!r:.200}"
+            raise ValueError(
+                f"Row {i} of `dataset` {problem}. Give it a conversational `prompt`: a list of messages like "
+                '{"role": "user", "content": "Hello."}.'
+            )
+    return rows
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and isinstance(message.get("role"), str) and "content" in message
+
+
+def _check_columns(rows: list[dict], environment: Any) -> None:
+    """
+    Raises:
+        `ValueError`: If the rows do not have what `reset` takes.
+    """
+    signature = inspect.signature(environment.reset)
+    for row in {tuple(row): row for row in rows}.values():
+        try:
+            signature.bind(**row)
+        except TypeError as error:
+            raise ValueError(
+                f"`dataset` has the columns {list(row)}, which `{type(environment).__name__}.reset` cannot take: "
+                f"{error}. Give the dataset what is missing, and `reset` a `**row` for what it does not need."
+            ) from None
+
+
+@contextmanager
+def lock_directory(output_dir: str | os.PathLike | None) -> Iterator[None]:
+    """
+    Make a directory and keep other evaluations out of it. The lock ends with the process, however that ends.
+
+    Args:
+        output_dir (`str`, *optional*):
+            Directory. If `None`, there is nothing to lock.
+
+    Raises:
+        `ValueError`: If another evaluation has it, or it cannot be made.
+    """
+    if output_dir is None:
+        yield
+        return
+    check_output_dir("output_dir", output_dir)
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+        lock = FileLock(Path(output_dir, ".lock"), timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"Another evaluation is running in `output_dir` ({output_dir}). Wait for its end, or take another one."
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"`output_dir` is {str(output_dir)!r}, which cannot be written to: {error}. Take another directory."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """
+    Write a file so that a process that is killed leaves the old one or the new one.
+
+    Args:
+        path (`Path`):
+            The file.
+        text (`str`):
+            What it shall hold.
+    """
+    new_path = path.with_name(f"{path.name}.new")
+    with _naming(path):
+        with open(new_path, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new_path, path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Of a full disk Python does not say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @dataclass(frozen=True)
@@ -254,10 +413,16 @@ class Evaluation:
                 Its `output_dir`.
 
         Returns:
-            [`Evaluation`]: The evaluation.
+            [`Evaluation`]: The evaluation. Of an episode that is there more than once the first counts.
+
+        Raises:
+            `ValueError`: If the file cannot be read. It names the line.
         """
-        header, *records = _read_lines(Path(output_dir, "episodes.jsonl"))
-        return cls(header["settings"], records)
+        path = Path(output_dir, "episodes.jsonl")
+        settings, records = _read_episodes(path)
+        if settings is None:
+            raise ValueError(f"{path} holds no evaluation yet: it is empty.")
+        return cls(settings, list(records.values()))
 
     def summary(self) -> dict[str, dict]:
         """
@@ -300,7 +465,7 @@ class Evaluation:
         table.add_column("stop reasons")
         for user, statistics in self.summary().items():
             table.add_row(
-                user,
+                escape(user),
                 *(_plus_minus(statistics[name]) for name in ("success", "reward", "num_turns", "num_questions")),
                 ", ".join(f"{reason} {share:.0%}" for reason, share in statistics["stop_reasons"].items()),
             )
@@ -388,7 +553,7 @@ def user_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
         **COMPACT,
     )
     for user in users:
-        table.add_column(f"{user} ", justify="right", no_wrap=True)
+        table.add_column(f"{escape(user)} ", justify="right", no_wrap=True)
     for policy, summary in summaries.items():
         cells = []
         for user in users:
@@ -397,7 +562,7 @@ def user_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
                 continue
             cell = _plus_minus(summary[user]["success"])
             cells.append(f"[bold]{cell}*[/bold]" if user == policy else f"{cell} ")
-        table.add_row(policy, *cells)
+        table.add_row(escape(policy), *cells)
     return table
 
 
@@ -434,7 +599,7 @@ def _start(environment: Any, row: dict, system_prompt: str | None, name: str, se
     """Reset an environment as TRL does, and make the prompt."""
     row = deepcopy(row)
     prompt = deepcopy(row["prompt"])
-    observation = environment.reset(**row)
+    observation = call(environment.reset, row)
     if observation is not None:
         prompt[-1]["content"] = _join(prompt[-1]["content"], observation)
     if system_prompt is not None:
@@ -442,7 +607,7 @@ def _start(environment: Any, row: dict, system_prompt: str | None, name: str, se
             prompt[0]["content"] = _join(prompt[0]["content"], f"\n\n{system_prompt}")
         else:
             prompt.insert(0, {"role": "system", "content": system_prompt})
-    return SeededEpisode(prompt, environment, find_tools(environment), name, seed=seed)
+    return SeededEpisode(encodable_message(prompt), environment, find_tools(environment), name, seed=seed)
 
 
 def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:
@@ -455,12 +620,19 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
 
 
 def _reward(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
-    reward = episode.environment.get_reward()
+    reward = call(episode.environment.get_reward, {})
     if inspect.isawaitable(reward):
-        reward = asyncio.run_coroutine_threadsafe(reward, event_loop).result()
-    if reward is None:
-        raise ValueError(f"`{type(episode.environment).__name__}.get_reward` returned None. Return a number.")
-    return float(reward)
+        reward = run_on(event_loop, reward)
+    try:
+        number = math.nan if isinstance(reward, str) else float(reward)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(
+            f"`{type(episode.environment).__name__}.get_reward` returned {reward!r} in {episode.name}. Return a "
+            "finite number."
+        )
+    return number
 
 
 def _record(job: tuple[int, int, str], episode: SeededEpisode, reward: float, success_threshold: float) -> dict:
@@ -482,22 +654,18 @@ def _job(record: dict) -> tuple[int, int, str]:
     return record["task"], record["run"], record["user"]
 
 
-def _open_records(path: Path, settings: dict) -> list[dict]:
+def _open_records(path: Path, settings: dict) -> dict[tuple[int, int, str], dict]:
     """
-    The episodes that a file holds already. The file is made if there is none, else new users are added to its settings
-    and a half-written line at its end is dropped.
+    The episodes that a file holds already, by their jobs. The file is made if there is none, else new users are added
+    to its settings, and a half-written line at its end and what is there twice are dropped.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    old_header, *records = (_read_lines(path) if path.exists() else []) or [None]
+    old_settings, records = _read_episodes(path) if os.path.lexists(path) else (None, {})
     if records:
-        old_settings = old_header["settings"]
-        _check_settings(path.parent, old_settings, settings, {record["user"] for record in records})
+        _check_settings(path.parent, old_settings, settings, {user for _, _, user in records})
         settings = {**settings, "users": {**old_settings["users"], **settings["users"]}}
-    content = "".join(json.dumps(line) + "\n" for line in [{"settings": settings}, *records])
+    content = "".join(json.dumps(line) + "\n" for line in [{"settings": settings}, *records.values()])
     if not path.exists() or path.read_bytes() != content.encode():
-        new_path = path.with_suffix(".new")  # so that a run that is killed here loses nothing
-        new_path.write_text(content)
-        os.replace(new_path, path)
+        write_whole(path, content)
     return records
 
 
@@ -521,14 +689,90 @@ def _check_settings(output_dir: Path, old_settings: dict, settings: dict, played
             )
 
 
-def _read_lines(path: Path) -> list[dict]:
-    """The objects in a file of JSON lines, but for a half-written one at its end."""
-    content = path.read_bytes()
-    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+def _read_episodes(path: Path) -> tuple[dict | None, dict[tuple[int, int, str], dict]]:
+    """
+    Settings and episodes by their jobs, of a file of JSON lines. The settings are `None` in an empty file. A line at
+    its end that is no JSON is dropped: it is all that a process that is killed can leave.
+
+    Raises:
+        `ValueError`: If the file cannot be read, or a line is not what it should be.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"The episodes of `output_dir` cannot be read: {error}.") from None
+    settings, records = None, {}
+    *whole, last = content.split(b"\n")
+    for number, line in enumerate([*whole, last], start=1):
+        try:
+            entry = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:
+            if number > len(whole):
+                break
+            problem = f"is not JSON ({error})"
+        else:
+            problem = _find_problem(entry, settings)
+        if problem:
+            kept = f"the {number - 1} lines before it" if number > 1 else "what you need of it"
+            raise ValueError(
+                f"{path}, line {number} {problem}. Repair or remove this line (the evaluation plays what is missing), "
+                f"keep {kept} elsewhere and start with a new `output_dir`, or restore the file."
+            )
+        if settings is None:
+            settings = entry["settings"]
+        else:
+            records.setdefault(_job(entry), entry)
+    return settings, records
+
+
+def _find_problem(entry: Any, settings: dict | None) -> str:
+    """What keeps a line from being the settings, where there are none yet, or else one of their episodes."""
+    if settings is None:
+        found = entry.get("settings") if isinstance(entry, dict) else None
+        is_whole = isinstance(found, dict) and isinstance(found.get("users"), dict)
+        is_whole = is_whole and _is_count(found.get("num_tasks")) and _is_count(found.get("seed"))
+        return "" if is_whole else "does not hold the settings of an evaluation"
+    if not isinstance(entry, dict):
+        return "is not an episode"
+    for name, is_right in RECORD.items():
+        if name not in entry:
+            return f"is not an episode: it has no `{name}`"
+        if not is_right(entry[name]):
+            return f"is not an episode: its `{name}` is {entry[name]!r:.200}"
+    if entry["task"] >= settings["num_tasks"]:
+        return f"is of the task {entry['task']}, but there are {settings['num_tasks']}"
+    return "" if entry["user"] in settings["users"] else f"is of the user {entry['user']!r}, whom the settings lack"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What an episode is on disk
+RECORD = {
+    "task": _is_count,
+    "run": _is_count,
+    "user": _is_text,
+    "reward": _is_finite,
+    "success": lambda value: isinstance(value, bool),
+    "num_turns": _is_count,
+    "num_questions": _is_count,
+    "stop_reason": _is_text,
+    "messages": lambda value: isinstance(value, list),
+}
 
 
 def _append(path: Path, records: list[dict]) -> None:
-    with open(path, "a") as file:
-        file.write("".join(json.dumps(record) + "\n" for record in records))
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    with _naming(path), open(path, "a", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -38,6 +38,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.environments import ENVIRONMENTS
+from trl_infopo.scripts.arguments import check_fields, parse_arguments
 from trl_infopo.scripts.eval import make_factories
 
 
@@ -63,6 +64,9 @@ class ScriptArguments:
     num_tasks: int = field(default=2000, metadata={"help": "Number of training tasks."})
     num_eval_tasks: int = field(default=64, metadata={"help": "Number of tasks of the validation split."})
 
+    def __post_init__(self):
+        check_fields(self, positive=["num_tasks", "num_eval_tasks"])
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = TrlParser((ScriptArguments, InfoPOConfig, ModelConfig))
@@ -75,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         max_completion_length=2048,
         logging_steps=1,
     )
-    args, training_args, model_args = parser.parse_args_and_config(argv)
+    args, training_args, model_args = parse_arguments(parser, argv, required=["model_name_or_path"])
 
     training_args.model_init_kwargs = {
         "revision": model_args.model_revision,
@@ -84,7 +88,10 @@ def main(argv: list[str] | None = None) -> None:
         **(training_args.model_init_kwargs or {}),
     }
     family = ENVIRONMENTS[args.environment]
-    [environment_factory] = make_factories(family, [args.user], args.user_base_url).values()
+    try:
+        [environment_factory] = make_factories(family, [args.user], args.user_base_url).values()
+    except (ValueError, ImportError) as error:
+        parser.error(str(error))
     evaluates = training_args.eval_strategy != "no"
 
     trainer = InfoPOTrainer(

@@ -17,6 +17,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING
 
+from .._options import check_choice, check_draw
 from ..users import NOTHING_TO_ADD, PERSONAS, Fact, Scenario, ScriptedUser
 
 
@@ -82,8 +83,7 @@ class BookingEnv:
     """
 
     def __init__(self, persona: str = "plain"):
-        if persona not in PERSONAS:
-            raise ValueError(f"`persona` is {persona!r}, choose one of {list(PERSONAS)}.")
+        check_choice("persona", persona, list(PERSONAS))
         self.persona = persona
 
     def reset(self, goal: dict[str, str | None], seed: int | None = None, **row) -> None:
@@ -180,13 +180,14 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             Dataset with the columns `prompt` (conversational), `kind` and `goal`.
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
     """
     from datasets import Dataset
 
     if split not in ("train", "test"):
         raise ValueError(f"`split` is {split!r}, choose 'train' or 'test': the booking game has no other.")
-    rng = random.Random(seed)
+    check_draw(num_rows, seed)
+    rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:
         kind = rng.choice(list(KINDS))

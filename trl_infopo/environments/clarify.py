@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .._options import check_callable, check_choice, check_draw
 from ..users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
 from .clarify_domains import DOMAINS, Domain
 
@@ -95,6 +96,7 @@ class ClarifyEnv:
     thread_safe = True
 
     def __init__(self, make_user: UserFactory = ScriptedUser):
+        check_callable("make_user", make_user, "what makes a user of a scenario and a seed, as ScriptedUser does")
         self._make_user = make_user
 
     def reset(self, prompt: list[dict], domain: str, goal: str, seed: int, **row) -> None:
@@ -211,13 +213,13 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             and importance by topic) and `seed` (the user's).
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
     """
     from datasets import Dataset
 
-    if split not in SPLITS:
-        raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
-    rng = random.Random(seed)
+    check_choice("split", split, SPLITS)
+    check_draw(num_rows, seed)
+    rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:
         domain_name, domain = rng.choice(list(DOMAINS.items()))

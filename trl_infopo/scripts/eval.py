@@ -25,14 +25,17 @@ trl-infopo eval --policies Qwen/Qwen3-8B --base_url http://localhost:8000/v1 --e
 import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .._options import check_fields, check_number, check_output_dir, check_temperature, did_you_mean
 from ..environments import ENVIRONMENTS, EnvironmentFamily
 from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
+from .arguments import parse_arguments
 
 
 ASK_PROMPT = """\
@@ -44,6 +47,8 @@ Work in steps of thought and action. Before every action, think between <think> 
 read: what do you know, what is missing, and which action brings it? After </think> act: call one tool, or write one \
 message to the user. What comes back is an observation for your next thought. When nothing is missing, do what the \
 user wants."""
+MAX_TASKS = 1_000_000  # all are drawn before the first is played
+RESERVED = ("user_shift.json", ".lock")  # files beside the directories of the policies
 BASELINES = {"none": None, "ask": ASK_PROMPT, "react": REACT_PROMPT}
 
 
@@ -81,13 +86,15 @@ class EvalArguments:
             OpenAI-compatible endpoint of the users `chat:<model>`.
         batch_size (`int`, *optional*, defaults to `32`):
             Number of episodes played at once.
+        feedback_timeout (`float`, *optional*):
+            Seconds that a tool or a reply of a user may take.
         output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
             Directory for the results.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the tasks, the sampling and the bootstrap.
 
     Raises:
-        `ValueError`: If an argument is out of range, or `chat_template_kwargs` is not a JSON object.
+        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` is no JSON object.
     """
 
     policies: list[str] = field(
@@ -172,6 +179,13 @@ class EvalArguments:
             "may where two tokens are almost equally likely."
         },
     )
+    feedback_timeout: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the "
+            "agent is told; a user that does ends the evaluation with an error. If not set, there is no limit."
+        },
+    )
     output_dir: str = field(
         default="infopo-eval",
         metadata={
@@ -185,21 +199,24 @@ class EvalArguments:
     )
 
     def __post_init__(self):
-        for name in ("num_tasks", "num_runs", "max_turns", "max_completion_length", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}, set it to at least 1.")
-        if self.temperature < 0:
-            raise ValueError(f"`temperature` is {self.temperature}, set it to at least 0.")
         if isinstance(self.chat_template_kwargs, str):
             text = self.chat_template_kwargs
             try:
                 self.chat_template_kwargs = json.loads(text)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise ValueError(f"`chat_template_kwargs` is {text!r}, which is not JSON: {error}") from None
-            if not isinstance(self.chat_template_kwargs, dict):
-                raise ValueError(
-                    f'`chat_template_kwargs` is {text!r}, write a JSON object like {{"enable_thinking": false}}.'
-                )
+        else:
+            text = self.chat_template_kwargs
+        if not (text is None or isinstance(self.chat_template_kwargs, dict)):
+            raise ValueError(
+                f'`chat_template_kwargs` is {text!r}, write a JSON object like {{"enable_thinking": false}}.'
+            )
+        check_fields(self, positive=["num_runs", "max_turns", "max_completion_length", "batch_size"])
+        check_number("num_tasks", self.num_tasks, integer=True, at_least=1, at_most=MAX_TASKS)
+        check_number("seed", self.seed, integer=True, at_least=0)
+        check_temperature("temperature", self.temperature)
+        if self.feedback_timeout is not None:
+            check_number("feedback_timeout", self.feedback_timeout, above=0)
 
 
 def make_factories(
@@ -240,7 +257,8 @@ def make_factories(
                 f"scripted. Choose among {list(PERSONAS)}, or take another environment."
             )
         else:
-            raise ValueError(f"`users` has {user!r}, choose among {list(PERSONAS)}, or 'chat:' and a model.")
+            near = did_you_mean(user, list(PERSONAS))
+            raise ValueError(f"`users` has {user!r}, choose among {list(PERSONAS)}, or 'chat:' and a model.{near}")
         factories[user] = partial(family.make_environment, **{family.user_argument: choice})
     return factories
 
@@ -268,8 +286,40 @@ def name_policies(policies: list[str]) -> dict[str, str]:
             raise ValueError(f"`policies` has two policies of the name {name!r}. Name them apart: name=path.")
         if not path or not name or Path(name).name != name or name == "..":
             raise ValueError(f"`policies` has {policy!r}. Write a path, or name=path with a name without slashes.")
+        if name in RESERVED:
+            raise ValueError(f"`policies` has the name {name!r}, which a file of the results has. Take another name.")
         named[name] = path
     return named
+
+
+def name_rows(policies: Iterable[str], baselines: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """
+    Find out the names of what is evaluated, which are also those of directories.
+
+    Args:
+        policies (`Iterable[str]`):
+            Names of policies.
+        baselines (`Iterable[str]`):
+            Keys of `BASELINES`.
+
+    Returns:
+        `dict[str, tuple[str, str]]`: Policies and baselines, by name.
+
+    Raises:
+        `ValueError`: If two names are the same, or are where case makes no difference.
+    """
+    rows, seen = {}, {}
+    for name in policies:
+        for baseline in dict.fromkeys(baselines):
+            row = name if baseline == "none" else f"{name}+{baseline}"
+            if row.casefold() in seen:
+                raise ValueError(
+                    f"`policies` leads to the names {seen[row.casefold()]!r} and {row!r}, which would share a "
+                    "directory where case makes no difference. Name them apart: name=path."
+                )
+            seen[row.casefold()] = row
+            rows[row] = (name, baseline)
+    return rows
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -291,9 +341,12 @@ def main(argv: list[str] | None = None) -> None:
         epilog="example: trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse "
         "chatty forgetful evasive. `--config eval.yaml` reads options from a file.",
     )
+    (args,) = parse_arguments(parser, argv)
     try:
-        (args,) = parser.parse_args_and_config(argv)
         policies = name_policies(args.policies)
+        rows = name_rows(policies, args.baseline)
+        for row in rows:
+            check_output_dir("output_dir", Path(args.output_dir, row))
         family = ENVIRONMENTS[args.environment]
         users = make_factories(family, args.users, args.user_base_url)
         dataset = family.make_dataset(args.split, args.num_tasks, args.seed)
@@ -303,7 +356,7 @@ def main(argv: list[str] | None = None) -> None:
     import transformers
     from rich.console import Console
 
-    from ..evaluation import evaluate, user_shift_table
+    from ..evaluation import evaluate, lock_directory, user_shift_table, write_whole
     from ..policies import ChatPolicy, load_policy
 
     def load(make: Callable[[str], Any], path: str) -> Any:
@@ -316,20 +369,26 @@ def main(argv: list[str] | None = None) -> None:
     transformers.logging.disable_progress_bar()
     console = Console()
     output_dir = Path(args.output_dir)
-    evaluations = {}
     make_policy = load_policy if args.base_url is None else partial(ChatPolicy, base_url=args.base_url)
     # A typo in the last path shows now, not after the evaluation of those before
     check = transformers.AutoTokenizer.from_pretrained if args.base_url is None else make_policy
     for path in policies.values():
         load(check, path)
-    for name, path in policies.items():
-        # Not two models at once. Their memory is not free before the collection: they are in cycles of references
-        policy = None
-        gc.collect()
-        policy = load(make_policy, path)
-        for baseline in args.baseline:
-            row = name if baseline == "none" else f"{name}+{baseline}"
-            console.print(f"\n{row} in {family.environment}, {args.num_tasks} tasks of the split {args.split!r}")
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_directory(output_dir))
+        except ValueError as error:
+            parser.error(str(error))
+        evaluations, policy, policy_name = {}, None, None
+        for row, (name, baseline) in rows.items():
+            if name != policy_name:
+                # Not two models at once. Their memory is not free before the collection: they are in reference cycles
+                policy, policy_name = None, name
+                gc.collect()
+                policy = load(make_policy, policies[name])
+            title = f"\n{row} in {family.environment}, {args.num_tasks} tasks of the split {args.split!r}"
+            console.print(title, markup=False)
             evaluations[row] = evaluate(
                 policy,
                 users,
@@ -342,17 +401,18 @@ def main(argv: list[str] | None = None) -> None:
                 chat_template_kwargs=args.chat_template_kwargs,
                 seed=args.seed,
                 batch_size=args.batch_size,
+                feedback_timeout=args.feedback_timeout,
                 output_dir=output_dir / row,
                 console=console,
             )
             console.print(evaluations[row].table())
+        report = {"environment": args.environment, "split": args.split, "users": list(users)}
+        report["policies"] = {row: evaluation.summary() for row, evaluation in evaluations.items()}
+        write_whole(output_dir / "user_shift.json", json.dumps(report, indent=2) + "\n")
 
     console.print()
     console.print(user_shift_table(evaluations))
-    report = {"environment": args.environment, "split": args.split, "users": list(users)}
-    report["policies"] = {row: evaluation.summary() for row, evaluation in evaluations.items()}
-    (output_dir / "user_shift.json").write_text(json.dumps(report, indent=2) + "\n")
-    console.print(f"\nresults: {output_dir}")
+    console.print(f"\nresults: {output_dir}", markup=False)
 
 
 if __name__ == "__main__":

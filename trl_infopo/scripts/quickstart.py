@@ -34,7 +34,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._options import check_fields, check_number, check_output_dir
 from ..environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT, BookingEnv, booking_dataset
+from .arguments import parse_arguments
 
 
 if TYPE_CHECKING:
@@ -103,6 +105,9 @@ class QuickstartArguments:
             Weight of the information gain.
         num_held_out (`int`, *optional*, defaults to `256`):
             Number of held-out users that the policy is evaluated on.
+
+    Raises:
+        `ValueError`: If an argument is of another type or out of range, or the directory cannot be written to.
     """
 
     seed: int = field(
@@ -142,6 +147,14 @@ class QuickstartArguments:
         default=256,
         metadata={"help": "Number of held-out users for the evaluation. Their goals never occur in training."},
     )
+
+    def __post_init__(self):
+        check_fields(self)
+        check_number("seed", self.seed, integer=True, at_least=0, at_most=2**32 - 1)
+        for name in ("warm_start_steps", "steps", "num_held_out"):
+            check_number(name, getattr(self, name), integer=True, at_least=1, at_most=100_000)
+        check_number("info_gain_coef", self.info_gain_coef, at_least=0)
+        check_output_dir("output_dir", self.output_dir)
 
 
 def build_tokenizer() -> "PreTrainedTokenizerFast":
@@ -349,18 +362,20 @@ def main(argv: list[str] | None = None) -> None:
         prog="trl-infopo quickstart",
         description="Train a tiny agent to ask before it acts, from nothing, on the CPU.",
     )
-    (args,) = parser.parse_args_and_config(argv)
+    (args,) = parse_arguments(parser, argv)
+    # The libraries take seconds to load, and before them nothing else would show that it has started
+    print(f"training a policy in {args.output_dir}, which takes a few minutes", flush=True)
 
     import datasets
     import torch
     import transformers
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
     from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
     from trl_infopo import InfoPOConfig, InfoPOTrainer
+    from trl_infopo._progress import ProgressBar
 
     start = time.perf_counter()
     console = Console()
@@ -375,24 +390,25 @@ def main(argv: list[str] | None = None) -> None:
         """One line of progress for a whole training."""
 
         def __init__(self, title: str, metrics: dict[str, str]):
+            self.title = title
             self.metrics = metrics
-            columns = [TextColumn(f"{title:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-            self.progress = Progress(*columns, TextColumn("{task.description}"), console=console)
+            self.bar = None
 
         def on_train_begin(self, args, state, control, **kwargs):
-            self.progress.start()
-            self.task = self.progress.add_task("", total=state.max_steps)
+            self.bar = ProgressBar(f"{self.title:<10}", state.max_steps, console=console)
+            self.bar.start()
 
         def on_step_end(self, args, state, control, **kwargs):
-            self.progress.update(self.task, completed=state.global_step)
+            self.bar.update(state.global_step)
 
         def on_log(self, args, state, control, logs, **kwargs):
             values = [f"{name} {logs[key]:.2f}" for name, key in self.metrics.items() if key in logs]
-            if self.progress.live.is_started and values:
-                self.progress.update(self.task, description=" · ".join(values))
+            if self.bar and values:
+                self.bar.update(text=" · ".join(values))
 
         def on_train_end(self, args, state, control, **kwargs):
-            self.progress.stop()
+            self.bar.stop()
+            self.bar = None
 
     shared = {
         "output_dir": args.output_dir,

@@ -49,21 +49,6 @@ def import_games(name: str) -> ModuleType:
         raise ImportError(f"This environment needs `{error.name}`: pip install trl-infopo[games]") from error
 
 
-def check_split(split: str) -> None:
-    """
-    Refuse a split that does not exist.
-
-    Args:
-        split (`str`):
-            Name of a split.
-
-    Raises:
-        `ValueError`: If it is none of [`SPLITS`].
-    """
-    if split not in SPLITS:
-        raise ValueError(f"There is no split {split!r}. Choose one of {', '.join(map(repr, SPLITS))}.")
-
-
 def split_of(level: str) -> str:
     """
     The split that a level belongs to for good: three fifths train, one fifth validation, one fifth test.

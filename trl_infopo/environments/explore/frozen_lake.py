@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .common import GAME_OVER, check_split, import_games, split_of, tool_call
+from ..._options import check_bool, check_choice, check_draw, check_number
+from .common import GAME_OVER, SPLITS, import_games, split_of, tool_call
 from .gymnasium_env import GymnasiumEnv
 
 
@@ -77,6 +78,8 @@ class FrozenLakeEnv(GymnasiumEnv):
     actions = tuple(MOVES)
 
     def __init__(self, max_moves: int = 30, is_slippery: bool = False):
+        check_number("max_moves", max_moves, integer=True, at_least=1)
+        check_bool("is_slippery", is_slippery)
         super().__init__()
         self._max_moves = max_moves
         self._is_slippery = is_slippery
@@ -139,19 +142,21 @@ def frozen_lake_dataset(split: str, num_rows: int, seed: int = 0, size: int = 5)
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
         size (`int`, *optional*, defaults to `5`):
-            Number of rows and of columns of a lake.
+            Number of rows and of columns of a lake, 2 to 100.
 
     Returns:
         [`~datasets.Dataset`]: Dataset with the columns `prompt` (conversational), `lake` and `seed`.
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or a number is no whole number or out of range.
     """
     from datasets import Dataset
 
-    check_split(split)
+    check_choice("split", split, SPLITS)
+    check_draw(num_rows, seed)
+    check_number("size", size, integer=True, at_least=2, at_most=100)
     generate = import_games("gymnasium.envs.toy_text.frozen_lake").generate_random_map
-    rng = random.Random(seed)
+    rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:
         lake_seed = rng.getrandbits(31)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..._options import check_number
 from .common import GAME_OVER, NOTHING_HAPPENS, tool_call
 from .textarena_env import TextArenaGame, draw_seeds
 
@@ -146,13 +147,14 @@ def sokoban_dataset(split: str, num_rows: int, seed: int = 0, num_boxes: int = 2
         [`~datasets.Dataset`]: Dataset with the columns `prompt` (conversational), `seed` and `num_boxes`.
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or a number is no whole number or out of range.
     """
     from datasets import Dataset
 
     def is_wanted(board: str) -> bool:
         return len(solve(board) or ()) in SOLUTION_LENGTHS
 
+    check_number("num_boxes", num_boxes, integer=True, at_least=1, at_most=3)
     seeds = draw_seeds(_make_game(num_boxes), split, num_rows, seed, is_wanted)
     prompt = [{"role": "user", "content": PROMPT}]
     return Dataset.from_list([{"prompt": prompt, "seed": level, "num_boxes": num_boxes} for level in seeds])

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .common import GAME_OVER, NOTHING_HAPPENS, check_split, import_games, split_of
+from ..._options import check_choice, check_draw, check_text, did_you_mean
+from .common import GAME_OVER, NOTHING_HAPPENS, SPLITS, import_games, split_of
 
 
 if TYPE_CHECKING:
@@ -51,12 +52,19 @@ class TextArenaGame:
 
     Raises:
         `ImportError`: If textarena is not installed.
-        `ValueError`: If it has no such game.
+        `ValueError`: If it has no such game, or the game has no such options.
     """
 
     def __init__(self, game_id: str, **options):
+        check_text("game_id", game_id)
         self._textarena = import_games("textarena")
-        self._game = self._textarena.make(game_id, **options)
+        games = self._textarena.envs.registration.ENV_REGISTRY
+        if game_id not in games:
+            raise ValueError(f"`game_id` is {game_id!r}, which textarena does not have.{did_you_mean(game_id, games)}")
+        try:
+            self._game = self._textarena.make(game_id, **options)
+        except TypeError as error:
+            raise ValueError(f"{game_id!r} cannot be made with the options {options}: {error}.") from error
         # The wrappers repeat the whole game in each observation, the conversation holds it already
         while isinstance(self._game, self._textarena.Wrapper):
             self._game = self._game.env
@@ -180,7 +188,7 @@ class TextArenaEnv:
 
     Raises:
         `ImportError`: If textarena is not installed.
-        `ValueError`: If it has no such game.
+        `ValueError`: If it has no such game, or the game has no such options.
 
     Example:
 
@@ -260,8 +268,9 @@ def draw_seeds(
     Raises:
         `ValueError`: If there is no such split, or no level of the game in it.
     """
-    check_split(split)
-    rng = random.Random(seed)
+    check_choice("split", split, SPLITS)
+    check_draw(num_rows, seed)
+    rng = random.Random(int(seed))
     seeds, misses = [], 0
     while len(seeds) < num_rows:
         game_seed = rng.getrandbits(31)

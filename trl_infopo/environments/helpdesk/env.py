@@ -14,6 +14,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from ..._options import check_callable
 from ...users import NOTHING_TO_ADD, ScriptedUser, UserFactory, UserSimulator
 from .database import Shop, ShopError
 from .tasks import Goal, build_task, tells
@@ -75,6 +76,7 @@ class HelpdeskEnv:
     thread_safe = True
 
     def __init__(self, make_user: UserFactory = ScriptedUser):
+        check_callable("make_user", make_user, "what makes a user of a scenario and a seed, as ScriptedUser does")
         self._make_user = make_user
 
     def reset(self, goal: dict, seed: int, **row) -> None:

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ..._options import check_choice, check_draw
 from ...users import Fact, Scenario
 from .database import CITIES, RETURN_FEE, RETURNABLE_SINCE, STREETS, TODAY, Shop, money
 
@@ -407,7 +408,7 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             `goal` and `seed`.
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
 
     Example:
 
@@ -420,8 +421,8 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
     """
     from datasets import Dataset
 
-    if split not in SPLITS:
-        raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
+    check_choice("split", split, SPLITS)
+    check_draw(num_rows, seed)
     rng = random.Random(f"{split} {seed}")
     shop = Shop()
     rows = []

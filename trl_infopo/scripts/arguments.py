@@ -1,0 +1,80 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Command lines and files of options whose mistakes are said in one line."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from .._options import check_fields, did_you_mean
+
+
+if TYPE_CHECKING:
+    from trl import TrlParser
+
+__all__ = ["check_fields", "parse_arguments"]
+
+
+def parse_arguments(
+    parser: "TrlParser", argv: list[str] | None = None, required: Sequence[str] = ()
+) -> tuple[Any, ...]:
+    """
+    Parse a command line, and the file of options that its `--config` names. What is wrong with them ends the program
+    with one line and the exit status 2.
+
+    Args:
+        parser ([`~trl.TrlParser`]):
+            Parser of dataclasses.
+        argv (`list[str]`, *optional*):
+            Command-line arguments. If `None`, those of the process.
+        required (`Sequence[str]`, *optional*, defaults to `()`):
+            Options that must be given although their dataclasses have defaults, such as `"model_name_or_path"`.
+
+    Returns:
+        `tuple`: An instance of each of the parser's dataclasses.
+    """
+    for action in parser._actions:
+        action.required = action.required or action.dest in required
+    parser.allow_abbrev = False
+    parser.usage = "%(prog)s [options]"  # all of them are in the help, and would hide what is wrong
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = list(parser._option_string_actions)
+    for name in (argument.partition("=")[0] for argument in argv if argument.startswith("--")):
+        if name == "--config" and (argv[-1] == name or name not in argv):
+            parser.error("--config is missing its file: write --config FILE.")
+        if name not in (*known, "--config"):
+            parser.error(f"there is no option {name}.{did_you_mean(name, known)}")
+    try:
+        outputs = parser.parse_args_and_config(argv, return_remaining_strings=True)
+    except OSError as error:
+        _fail(parser, f"--config cannot be read: {error}.")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        _fail(parser, f"--config is not YAML: {error}")
+    except (ValueError, TypeError) as error:
+        _fail(parser, str(error))
+    if rest := outputs[-1]:
+        hint = f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}"
+        parser.error(hint if rest[0].startswith("--") else f"{rest[0]!r} belongs to no option.")
+    outputs = outputs[: len(parser.dataclass_types)]
+    for name in required:
+        if not any(getattr(options, name, None) for options in outputs):
+            parser.error(f"--{name} is missing.")
+    return outputs
+
+
+def _fail(parser: "TrlParser", message: str) -> NoReturn:
+    parser.error(" ".join(message.split()))
