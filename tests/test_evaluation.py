@@ -180,6 +180,33 @@ class Greeter:
         return 0.5
 
 
+class Leaver(Greeter):
+    def __init__(self, where):
+        self.where = where
+
+    def reset(self, **row):
+        if self.where == "reset":
+            raise SystemExit(0)
+        return " half: \ud83d"
+
+    async def get_reward(self):
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize("where", ["reset", "get_reward"])
+def test_an_exit_is_no_end_of_an_evaluation(where):
+    seen = []
+
+    def policy(messages, tools):
+        seen.extend(messages)
+        return {"role": "assistant", "content": "Hi."}
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}]}]
+    with pytest.raises(RuntimeError, match="SystemExit: 0"):
+        quiet(policy, {"user": partial(Leaver, where)}, dataset)
+    assert "".join(message["content"] for message in seen) == ("" if where == "reset" else "Hello. half: \ufffd")
+
+
 @pytest.mark.parametrize("own", [[], [{"role": "system", "content": "Be polite."}]])
 def test_prompt_of_environment_and_system_prompt(own):
     dataset = [{"prompt": [*own, {"role": "user", "content": "Hello."}], "name": "Ann"}]
