@@ -288,7 +288,7 @@ def trainer(request, tmp_path_factory):
             environment = {"TMPDIR": str(files)}
             command = [python, "-c", script]
             return subprocess.run(
-                command, capture_output=True, text=True, cwd=files, env=environment, **options, **kwargs
+                command, capture_output=True, text=True, cwd=files, env=environment, timeout=120, **options, **kwargs
             )
 
         run.user, run.files = request.param, files
