@@ -29,7 +29,7 @@ import threading
 import time
 import tracemalloc
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial, wraps
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -1269,6 +1269,15 @@ def test_matrix_marks_who_was_trained_with_whom():
     assert re.search(r"other +0\.00 ±0\.00 *\n", text)
 
 
+def test_names_are_no_markup():
+    dataset, name = booking_dataset("test", 1), "[/bold] [red]x"
+    evaluation = quiet(booking_expert, {name: BookingEnv}, dataset)
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(evaluation.table(), user_shift_table({name: evaluation}))
+    assert capture.get().count(name) == 3
+
+
 def test_command_prints_the_matrix_of_the_quick_start(quickstart_policy, tmp_path, capsys):
     personas = ["plain", "terse", "chatty", "forgetful", "evasive"]
     command = ["eval", "--policies", f"plain={quickstart_policy}", "--users", *personas, "--num_tasks", "3"]
@@ -1321,6 +1330,30 @@ def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, ca
         (["--environment", "clarify", "--split", "exam"], "'exam'"),
         (["--num_runs", "0"], "`num_runs` is 0, set it to at least 1"),
         (["--num_tasks", "0"], "`num_tasks` is 0"),
+        (["--num_tasks", "1000000000"], "`num_tasks` is 1000000000, set it to at least 1 and at most 1000000"),
+        (["--num_tasks", "1.5"], "argument --num_tasks/--num-tasks: invalid int value: '1.5'"),
+        (["--num_task", "3"], "there is no option --num_task. Did you mean '--num_tasks'?"),
+        (["--polices", "a"], "there is no option --polices. Did you mean '--policies'?"),
+        (["--batch-sise=3"], "there is no option --batch-sise. Did you mean '--batch-size'?"),
+        (["--num_tasks", "3", "4"], "'4' belongs to no option"),
+        (["--seed", "-1"], "`seed` is -1, set it to at least 0"),
+        (["--temperature", "nan"], "`temperature` is nan, set it to a finite number"),
+        (["--temperature", "inf"], "`temperature` is inf, set it to a finite number"),
+        (["--temperature", "1e-40"], "`temperature` is 1e-40, set it to at least 1e-05 and at most 100000.0, or to 0"),
+        (["--feedback_timeout", "0"], "`feedback_timeout` is 0.0"),
+        (["--batch_size", "-3"], "`batch_size` is -3"),
+        (["--output_dir", ""], "`output_dir` is ''"),
+        (["--output_dir", "/proc/self/status"], "/proc/self/status is not a directory"),
+        (["--output_dir", "x" * 300], "File name too long"),
+        (["--policies", f"{'x' * 300}=a"], "File name too long"),
+        (["--policies", "user_shift.json=a"], "which a file of the results has"),
+        (["--policies", "a", "A=b"], "the names 'a' and 'A', which would share a directory"),
+        (["--policies", "a+ask=b", "a", "--baseline", "none", "ask"], "the names 'a+ask' and 'a+ask'"),
+        (["--users", "Plain"], "Did you mean 'plain'?"),
+        (["--config"], "--config is missing its file"),
+        (["--config=a.yaml"], "--config is missing its file"),
+        (["--config", "no/such.yaml"], "--config cannot be read: [Errno 2] No such file or directory: 'no/such.yaml'"),
+        (["--config", "/"], "--config cannot be read: [Errno 21] Is a directory: '/'"),
         (["--temperature", "-1"], "`temperature` is -1.0"),
         (["--chat_template_kwargs", "{"], "`chat_template_kwargs` is '{', which is not JSON"),
         (["--chat_template_kwargs", "3"], "`chat_template_kwargs` is '3', write a JSON object"),
@@ -1333,6 +1366,7 @@ def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, ca
     ],
 )
 def test_wrong_options(options, message, capsys, monkeypatch):
+    monkeypatch.setattr(policies, "load_policy", pytest.fail)
     if message == "No API key":
         pytest.importorskip("openai")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -1340,6 +1374,99 @@ def test_wrong_options(options, message, capsys, monkeypatch):
         cli.main(["eval", *([] if "--policies" in options else ["--policies", "a"]), *options])
     assert error.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("policies: a", "`policies` is 'a', write it as a list: [a]"),
+        ("policies: [a, 3]", "`policies` is 3, set it to a text"),
+        ("policies: []", "`policies` is [], set it to a list of texts"),
+        ("policies: {a: b}", "`policies` is {'a': 'b'}, set it to a list"),
+        ("policies:", "`policies` is None, set it to a list"),
+        ("users: plain", "`users` is 'plain', write it as a list: [plain]"),
+        ("users: null", "`users` is None, set it to a list"),
+        ("environment: chess", "`environment` is 'chess', choose one of"),
+        ("environment: bookin", "Did you mean 'booking'?"),
+        ("environment: [booking]", "`environment` is ['booking'], set it to a text"),
+        ("environment: null", "`environment` is None, set it to a text"),
+        ("baseline: [beg]", "`baseline` is 'beg', choose one of"),
+        ("split: [test]", "`split` is ['test'], set it to a text"),
+        ("split: 3", "`split` is 3, set it to a text"),
+        ("seed: null", "`seed` is None, set it to a whole number"),
+        ("seed: 0.5", "`seed` is 0.5, set it to a whole number"),
+        ("seed: true", "`seed` is True, set it to a whole number"),
+        ("num_tasks: many", "invalid int value: 'many'"),
+        ("temperature: .nan", "`temperature` is nan, set it to a finite number"),
+        ("temperature: [1.0]", "`temperature` is [1.0], set it to a finite number"),
+        ("temperature: null", "`temperature` is None, set it to a finite number"),
+        ("base_url: 3", "`base_url` is 3, set it to a text"),
+        ("chat_template_kwargs: [1]", "`chat_template_kwargs` is [1], write a JSON object"),
+        ("output_dir: null", "`output_dir` is None"),
+        ("polices: [a]", "there is no option --polices. Did you mean '--policies'?"),
+        ("3: a", "keywords must be strings"),
+        ("- policies", "must contain a YAML mapping"),
+        ("", "must contain a YAML mapping"),
+        ("policies: [a", "--config is not YAML: while parsing"),
+        ("a: b: c", "--config is not YAML: mapping values are not allowed here"),
+        ("\x00", "--config is not YAML: unacceptable character"),
+    ],
+)
+def test_wrong_files_of_options(config, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(policies, "load_policy", pytest.fail)
+    path = tmp_path / "eval.yaml"
+    path.write_text(config)
+    with pytest.raises(SystemExit) as error:
+        cli.main(["eval", "--config", str(path), *([] if "polic" in config else ["--policies", "a"])])
+    assert error.value.code == 2
+    usage, line = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert usage == "usage: trl-infopo eval [options]"
+
+
+@pytest.mark.parametrize("kind", UNUSABLE[:3])
+def test_command_without_a_directory_to_write_to(kind, tiny_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(policies, "load_policy", pytest.fail)
+    path = make_unusable(kind, tmp_path)
+    with pytest.raises(SystemExit) as error:
+        cli.main(["eval", "--policies", str(tiny_path), "--output_dir", str(path)])
+    assert error.value.code == 2
+    assert "cannot be written to" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_command_in_a_directory_where_one_is_running(tiny_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(policies, "load_policy", pytest.fail)
+    with lock_directory(tmp_path), pytest.raises(SystemExit) as error:
+        cli.main(["eval", "--policies", str(tiny_path), "--output_dir", str(tmp_path)])
+    assert error.value.code == 2
+    assert "Another evaluation is running" in capsys.readouterr().err.splitlines()[-1]
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.lists(st.text()),
+    st.dictionaries(st.text(), st.none()),
+)
+
+
+@given(st.sampled_from([field.name for field in fields(eval_script.EvalArguments)]), ANYTHING)
+@settings(max_examples=300, deadline=None)
+def test_any_option_is_valid_or_named(name, value):
+    try:
+        arguments = eval_script.EvalArguments(**{"policies": ["a"], name: value})
+    except ValueError as error:
+        assert str(error).startswith(f"`{name}` ")
+        return
+    kinds = {"int": int, "float": int | float, "str": str, "list[str]": list}
+    declared = eval_script.EvalArguments.__annotations__[name]
+    kind = kinds.get(getattr(declared, "__name__", ""), object) if isinstance(declared, type) else object
+    assert isinstance(getattr(arguments, name), kind)
+    assert not isinstance(getattr(arguments, name), bool)
+    assert getattr(arguments, name) not in (float("inf"), -float("inf"))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,52 @@ OPTIONS = {
 }
 
 
+SCRIPTS = ["clarify.py", "cocode.py", "helpdesk.py", "explore.py", "scripts/infopo.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "the following arguments are required: --model_name_or_path/--model-name-or-path"),
+        (
+            ["--model_name_or_path", "m", "--num_task", "3"],
+            "there is no option --num_task. Did you mean '--num_tasks'?",
+        ),
+        (["--model_name", "m"], "there is no option --model_name."),
+        (["--model_name_or_path", "m", "--num_tasks", "0"], "`num_tasks` is 0, set it to at least 1"),
+        (["--model_name_or_path", "m", "--config", "no/such.yaml"], "--config cannot be read"),
+        ({"model_name_or_path": "m", "num_eval_tasks": None}, "`num_eval_tasks` is None"),
+        ({"model_name_or_path": "m", "info_gain_coef": float("nan")}, "`info_gain_coef` is nan"),
+        ({"model_name_or_path": "m", "num_generation": 4}, "Did you mean '--num_generations'?"),
+        ({"model_name_or_path": None}, "--model_name_or_path is missing"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_said_in_one_line_before_anything_loads(tmp_path, script, options, message, capsys):
+    if isinstance(options, dict):
+        path = tmp_path / "options.yaml"
+        path.write_text(json.dumps(options).replace("NaN", ".nan"))
+        options = ["--config", str(path)]
+    main = runpy.run_path(str(EXAMPLES / script))["main"]
+    with pytest.raises(SystemExit) as error:
+        main([*options, "--use_cpu", "true", "--bf16", "false"] if options else [])
+    assert error.value.code == 2
+    usage, line = capsys.readouterr().err.splitlines()[-2:]
+    assert usage.endswith("[options]")
+    assert message in line
+
+
+@pytest.mark.parametrize("script", ["clarify.py", "cocode.py", "helpdesk.py"])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_unknown_persona(tmp_path, script, in_file, capsys):
+    (tmp_path / "options.yaml").write_text("persona: chaty")
+    options = ["--config", str(tmp_path / "options.yaml")] if in_file else ["--persona", "chaty"]
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(EXAMPLES / script))["main"](["--model_name_or_path", "m", *options])
+    assert "'chatty'" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_example_trains_a_warm_started_policy(tmp_path, family):
     if family in ("explore", "mastermind"):

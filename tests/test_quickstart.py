@@ -16,6 +16,7 @@ import inspect
 import json
 import math
 import random
+import re
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -25,7 +26,7 @@ from trl.chat_template_utils import (
     supports_tool_calling,
 )
 
-from trl_infopo import cli
+from trl_infopo import _progress, cli
 from trl_infopo._compat import parse_action
 from trl_infopo.environments import BookingEnv, booking_dataset
 from trl_infopo.environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT
@@ -219,10 +220,57 @@ class TestCLI:
         assert error.value.code == 0
         assert capsys.readouterr().out.startswith("trl-infopo ")
 
-    def test_unknown_command(self):
+    @pytest.mark.parametrize(
+        ("command", "message"),
+        [
+            (["quickstrat"], "there is no command 'quickstrat', choose one of .* Did you mean 'quickstart'?"),
+            (["--verison"], "there is no option '--verison', choose one of .* Did you mean '--version'?"),
+            (["--seed", "eval"], "there is no option '--seed'"),
+            ([""], "there is no command ''"),
+        ],
+    )
+    def test_unknown_command(self, command, message, capsys):
         with pytest.raises(SystemExit) as error:
-            cli.main(["quickstrat"])
+            cli.main(command)
         assert error.value.code == 2
+        assert re.search(message, capsys.readouterr().err.splitlines()[-1])
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--steps", "0"], "`steps` is 0, set it to at least 1"),
+            (["--steps", "many"], "invalid int value: 'many'"),
+            (["--warm_start_steps", "-1"], "`warm_start_steps` is -1"),
+            (["--num_held_out", "1000000000"], "`num_held_out` is 1000000000"),
+            (["--seed", "-1"], "`seed` is -1"),
+            (["--seed", str(2**32)], "`seed` is 4294967296"),
+            (["--info_gain_coef", "nan"], "`info_gain_coef` is nan"),
+            (["--info_gain_coef", "inf"], "`info_gain_coef` is inf"),
+            (["--info_gain_coef", "-0.5"], "`info_gain_coef` is -0.5"),
+            (["--output_dir", ""], "`output_dir` is ''"),
+            (["--output_dir", __file__], "is not a directory"),
+            (["--step", "3"], "there is no option --step. Did you mean '--steps'?"),
+            (["--config", "no/such.yaml"], "--config cannot be read"),
+        ],
+    )
+    def test_wrong_options(self, options, message, capsys):
+        with pytest.raises(SystemExit) as error:
+            cli.main(["quickstart", *options])
+        assert error.value.code == 2
+        usage, line = capsys.readouterr().err.splitlines()
+        assert message in line
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("steps", None), ("steps", 1.5), ("steps", True), ("compare", "false"), ("seed", "0"), ("output_dir", None)],
+    )
+    def test_wrong_types_in_a_file(self, name, value, tmp_path, capsys):
+        path = tmp_path / "quickstart.yaml"
+        path.write_text(json.dumps({name: [value]}))  # in a list, what argparse would convert is not
+        for config in (path, None):
+            with pytest.raises((SystemExit, ValueError)):
+                quickstart.main(["--config", str(path)]) if config else quickstart.QuickstartArguments(**{name: value})
+        assert f"`{name}` is [{value!r}]" in capsys.readouterr().err
 
     def test_options_reach_the_command(self, monkeypatch):
         received = []
@@ -242,12 +290,16 @@ def success(output, name):
     return float(dict(zip(names, values, strict=True))[name])
 
 
-def test_quickstart_runs(tmp_path, capsys):
+def test_quickstart_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "PULSE", 0)
     options = ["--warm_start_steps", "20", "--steps", "2", "--num_held_out", "16", "--compare"]
     quickstart.main([*options, "--output_dir", str(tmp_path)])
     output = capsys.readouterr().out
     assert all(0 <= success(output, name) <= 1 for name in ("warm start", "InfoPO", "GRPO"))
     assert "information gain" in output
+    # In a pipe, a line for each step, not one bar at the end
+    assert [len(re.findall(rf"^{name} +\d+/", output, re.M)) for name in ("warm start", "InfoPO")] == [20, 2]
+    assert output.startswith(f"training a policy in {tmp_path}")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["success"]["GRPO"] == pytest.approx(success(output, "GRPO"), abs=1e-3)
     AutoModelForCausalLM.from_pretrained(tmp_path)
