@@ -1459,7 +1459,7 @@ def test_any_option_is_valid_or_named(name, value):
     try:
         arguments = eval_script.EvalArguments(**{"policies": ["a"], name: value})
     except ValueError as error:
-        assert str(error).startswith(f"`{name}` ")
+        assert str(error).startswith(f"`{name}` ")  # noqa: PT017
         return
     kinds = {"int": int, "float": int | float, "str": str, "list[str]": list}
     declared = eval_script.EvalArguments.__annotations__[name]
