@@ -214,8 +214,7 @@ def main(output_dir: Path, is_faulty: bool) -> None:
             Shop,
             trainer_class=ScriptedTrainer if is_faulty else ReplacedTrainer,
             model=model,
-            rows=2
-            * NUM_STEPS,  # one epoch, as TRL begins the order of the rows anew where a run resumes in a later one
+            rows=20,  # two prompts a step: the run, and its resume, go through several epochs
             max_steps=NUM_STEPS,
             per_device_train_batch_size=BATCH_SIZE,
             num_generations=4,
