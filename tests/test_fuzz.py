@@ -228,7 +228,7 @@ def assert_sound(loop: str, plays: list[Play], may_end: bool = True, **options) 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@bounded(25)
+@bounded(12)
 @given(actions=st.lists(action_lists, min_size=4, max_size=4))
 def test_no_policy_ends_a_run(loop, actions):
     """Where users and tools are in order, nothing that is sampled may even end in an error."""
@@ -237,14 +237,14 @@ def test_no_policy_ends_a_run(loop, actions):
 
 
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
-@bounded(25)
+@bounded(12)
 @given(plays=batches(replies=st.just(PARIS)))
 def test_no_tool_ruins_a_run(loop, plays):
     assert_sound(loop, plays)
 
 
 @pytest.mark.parametrize("loop", ["our loop", "our loop, asynchronous"])
-@bounded(25)
+@bounded(12)
 @given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
 def test_no_user_ruins_a_run(loop, plays, odd, outcome):
     """One of the four users does anything, after one good reply or at once."""
@@ -253,7 +253,7 @@ def test_no_user_ruins_a_run(loop, plays, odd, outcome):
 
 
 @pytest.mark.parametrize("loop", ["our loop", "our loop, asynchronous"])
-@bounded(15)
+@bounded(8)
 @given(texts=st.lists(odd_text.filter(str.strip), min_size=4, max_size=4))
 def test_no_text_of_a_user_ends_a_run(loop, texts):
     plays = [Play(["hm", "ok"], PARIS, [Outcome("says", text)], i % 2) for i, text in enumerate(texts)]
@@ -262,13 +262,13 @@ def test_no_text_of_a_user_ends_a_run(loop, texts):
 
 @pytest.mark.parametrize("template", ["qwen2_5", "qwen3_5_nothink", "qwen3_5_think"])
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
-@bounded(4)
+@bounded(3)
 @given(plays=batches(replies=st.just(PARIS)))
 def test_no_template_makes_a_difference(loop, template, plays):
     assert_sound(loop, plays, template=template)
 
 
-@bounded(4)
+@bounded(3)
 @given(plays=batches(replies=st.just(PARIS)))
 def test_what_is_sampled_can_be_logged(plays):
     """The completions table holds arguments of any type side by side."""
@@ -318,7 +318,7 @@ class ScriptedPolicy(ModelPolicy):
 
 
 @pytest.mark.parametrize("environment", [OddTools, Talk, AsyncTalk])
-@bounded(10)
+@bounded(6)
 @given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
 def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
     """Each episode is written, or the error says which one it was."""

@@ -77,7 +77,7 @@ def assert_trains(**options) -> None:
         assert parameter.isfinite().all(), name
 
 
-@bounded(80)
+@bounded(40)
 @given(name=st.sampled_from(OWN), value=values)
 def test_every_option_is_refused_by_name_or_harmless(name, value):
     try:
@@ -101,7 +101,7 @@ def test_nan_is_no_option(name, value):
 SCORING = {"engine": "auto", "estimator": "log_ratio", "temperature": 1.0, "batch_size": None}
 
 
-@bounded(60)
+@bounded(40)
 @given(name=st.sampled_from(list(SCORING)), value=values)
 def test_arguments_of_scoring_are_refused_by_name_or_harmless(name, value):
     arguments = {**SCORING, "engine": "replay", name: value}
@@ -131,7 +131,7 @@ def lists_of(values, rows: int, columns: int | None = None):
     return st.lists(row, min_size=rows, max_size=rows)
 
 
-@bounded(100)
+@bounded(40)
 @given(
     name=st.sampled_from(list(FUSION)),
     value=values,
@@ -160,7 +160,7 @@ def test_arguments_of_fusion_are_refused_by_name_or_harmless(name, value, gains,
 
 @pytest.mark.parametrize("estimator", ["log_ratio", "kl"])
 @pytest.mark.parametrize("engine", ["replay", "tree"])
-@bounded(15)
+@bounded(10)
 @given(
     masked=st.sets(st.integers(0, 127), max_size=128),
     logit=st.sampled_from([-math.inf, -1e38, 1e38, math.inf, math.nan]),
