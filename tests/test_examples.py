@@ -74,7 +74,7 @@ SCRIPTS = ["clarify.py", "cocode.py", "helpdesk.py", "explore.py", "scripts/info
         (["--model_name_or_path", "m", "--config", "no/such.yaml"], "--config cannot be read"),
         ({"model_name_or_path": "m", "num_eval_tasks": None}, "`num_eval_tasks` is None"),
         ({"model_name_or_path": "m", "info_gain_coef": float("nan")}, "`info_gain_coef` is nan"),
-        ({"model_name_or_path": "m", "num_generation": 4}, "Did you mean '--num_generations'?"),
+        ({"model_name_or_path": "m", "num_generation": 4}, "Did you mean 'num_generations'?"),
         ({"model_name_or_path": None}, "--model_name_or_path is missing"),
     ],
     ids=str,

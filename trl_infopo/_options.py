@@ -149,7 +149,9 @@ def check_output_dir(name: str, value: Any) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):  # the first directory above that is there
+        wanted = path
         path = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+        problem = _find_long_name(path, wanted.relative_to(path).parts)
     except (OSError, ValueError) as error:  # a name that is too long, a NUL
         problem = str(error)
     if not problem and not path.is_dir():
@@ -158,6 +160,18 @@ def check_output_dir(name: str, value: Any) -> None:
         problem = f"{path} is not writable"
     if problem:
         raise ValueError(f"`{name}` is {str(value)!r}, which cannot be written to: {problem}. Take another directory.")
+
+
+def _find_long_name(parent: Path, names: Sequence[str]) -> str:
+    """What keeps a directory from getting a child of one of the names, none of which it has."""
+    for name in names:
+        try:
+            os.lstat(parent / name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return str(error)
+    return ""
 
 
 def check_fields(options: Any, positive: Sequence[str] = ()) -> None:

@@ -55,8 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     command, *options = argv
     if command not in COMMANDS:
-        parser.parse_known_args(argv)  # --help, --version
         what = "option" if command.startswith("-") else "command"
+        if what == "option":
+            parser.parse_known_args([command])  # --help and --version end here
         known = ["--help", "--version"] if what == "option" else list(COMMANDS)
         parser.error(f"there is no {what} {command!r}, choose one of {known}.{did_you_mean(command, known)}")
     import_module(f".scripts.{command}", __package__).main(options)

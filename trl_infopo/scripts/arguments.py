@@ -53,12 +53,21 @@ def parse_arguments(
     parser.usage = "%(prog)s [options]"  # all of them are in the help, and would hide what is wrong
     argv = list(sys.argv[1:] if argv is None else argv)
     known = list(parser._option_string_actions)
+    options = [name.removeprefix("--") for name in known]
     for name in (argument.partition("=")[0] for argument in argv if argument.startswith("--")):
         if name == "--config" and (argv[-1] == name or name not in argv):
             parser.error("--config is missing its file: write --config FILE.")
         if name not in (*known, "--config"):
             parser.error(f"there is no option {name}.{did_you_mean(name, known)}")
     try:
+        if "--config" in argv:
+            path = argv[argv.index("--config") + 1]
+            with open(path) as file:
+                config = yaml.safe_load(file)
+            # Before what is required is missed, which may be what is misspelt
+            for name in config if isinstance(config, dict) else ():
+                if f"--{name}" not in (*known, "--env"):
+                    parser.error(f"there is no option {name!r}, in {path}.{did_you_mean(name, options)}")
         outputs = parser.parse_args_and_config(argv, return_remaining_strings=True)
     except OSError as error:
         _fail(parser, f"--config cannot be read: {error}.")
@@ -67,11 +76,10 @@ def parse_arguments(
     except (ValueError, TypeError) as error:
         _fail(parser, str(error))
     if rest := outputs[-1]:
-        hint = f"there is no option {rest[0]}.{did_you_mean(rest[0], known)}"
-        parser.error(hint if rest[0].startswith("--") else f"{rest[0]!r} belongs to no option.")
+        parser.error(f"{rest[0]!r} belongs to no option.")
     outputs = outputs[: len(parser.dataclass_types)]
     for name in required:
-        if not any(getattr(options, name, None) for options in outputs):
+        if not any(getattr(output, name, None) for output in outputs):
             parser.error(f"--{name} is missing.")
     return outputs
 
