@@ -17,7 +17,7 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
@@ -190,7 +190,7 @@ def _parse_proposal(choices: str, domain: Domain) -> dict[str, str] | None:
     return proposal or None
 
 
-def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[str] = tuple(DOMAINS)) -> "Dataset":
     """
     Draw requests for [`ClarifyEnv`], each with the hidden wishes of its user.
 
@@ -204,6 +204,8 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             Number of requests to draw, with replacement.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
+        domains (`Sequence[str]`, *optional*):
+            Domains to draw from, by default all.
 
     Returns:
         [`~datasets.Dataset`]:
@@ -211,16 +213,19 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             and importance by topic) and `seed` (the user's).
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split or domain.
     """
     from datasets import Dataset
 
     if split not in SPLITS:
         raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
+    if not domains or not set(domains) <= set(DOMAINS):
+        raise ValueError(f"`domains` is {domains!r}, choose some of {list(DOMAINS)}.")
     rng = random.Random(seed)
     rows = []
     while len(rows) < num_rows:
-        domain_name, domain = rng.choice(list(DOMAINS.items()))
+        domain_name = rng.choice(list(domains))
+        domain = DOMAINS[domain_name]
         wanted = rng.sample(list(domain.topics), rng.randint(4, 5))
         wishes = {topic: rng.choice(domain.topics[topic].values) for topic in domain.topics if topic in wanted}
         bucket = zlib.crc32(f"{domain_name} {wishes}".encode()) % 10
