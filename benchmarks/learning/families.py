@@ -174,7 +174,7 @@ def book_well(messages: list[dict], tools: list[Callable], patience: int = 12, n
 
 
 def classify_booking(row: dict, messages: list[dict]) -> list[str | None]:
-    """A question is useful about a slot that matters and is not told yet, repeated about a slot that was dealt with."""
+    """A question is useful about a slot that matters and is not told yet, repeated about one that was dealt with."""
     kinds, settled = [], set()
     for message, answer in exchanges(messages):
         name, arguments = first_call(message)
