@@ -40,7 +40,6 @@ from benchmarks.learning.run import (
     train,
     write_atomically,
 )
-
 from trl_infopo import InfoPOTrainer
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.quickstart import build_tokenizer
