@@ -139,3 +139,90 @@ def test_the_tokenizer_reads_every_persona():
 def test_there_are_two_splits():
     with pytest.raises(ValueError, match="`split` is 'validation', choose 'train' or 'test'"):
         booking_dataset("validation", 1)
+
+
+@pytest.mark.parametrize("persona", list(PERSONAS))
+def test_the_variants_of_the_game_leave_the_game_as_it_is_by_default(persona):
+    """Nothing is drawn for options that are off, so that seeds mean what they meant."""
+    with_options = BookingEnv(persona, min_questions=0, distraction=0.0, silence=0.0, partial_reward=False)
+    for row in booking_dataset("test", 20):
+        assert answers(with_options, [*SLOTS] * 3) == answers(BookingEnv(persona), [*SLOTS] * 3)
+        with_options.reset(**row)
+        with_options.book(**{slot: value or "" for slot, value in row["goal"].items()})
+        assert with_options.get_reward() == 1.0
+
+
+def test_a_booking_counts_after_enough_questions_only():
+    right = {slot: value for slot, value in GOAL.items() if value}
+    env = BookingEnv(min_questions=2)
+    for num_questions, reward in [(0, 0.0), (1, 0.0), (2, 1.0), (3, 1.0)]:
+        answers(env, ["music"] * num_questions)
+        env.book(**right)
+        assert env.get_reward() == reward
+    # A slot that does not exist is no question
+    answers(env, ["colour", "colour"])
+    env.book(**right)
+    assert env.get_reward() == 0.0
+
+
+def test_distracting_answers_look_like_useful_ones_and_stay_out_of_the_booking():
+    env = BookingEnv(distraction=1.0)
+    first = answers(env, SLOTS)
+    assert all(read_value(slot, answer) for slot, answer in zip(SLOTS, first, strict=True))
+    assert [env.ask(slot) for slot in SLOTS] == [NEUTRAL] * len(SLOTS)
+    assert first[:3] == ["i want paris", "i want monday", "i want two"]
+    assert first == answers(env, SLOTS)  # the rollouts of a group hear the same
+    assert first != answers(env, SLOTS, seed=1)
+    env.book(**{slot: read_value(slot, answer) for slot, answer in zip(SLOTS, first, strict=True)})
+    assert env.get_reward() == 0.0
+
+    half = BookingEnv(distraction=0.5)
+    distracted = sum(answers(half, ["music"], seed=seed) != [NEUTRAL] for seed in range(400))
+    assert 150 < distracted < 250
+
+
+def test_a_silent_answer_can_be_asked_again():
+    assert answers(BookingEnv(silence=1.0), [*SLOTS]) == [NEUTRAL] * len(SLOTS)
+    env = BookingEnv(silence=0.5)
+    said = answers(env, ["city"] * 20)
+    assert said.count("i want paris") == 1
+    first = [answers(env, ["city"], seed=seed) == [NEUTRAL] for seed in range(400)]
+    assert 150 < sum(first) < 250
+
+
+def test_partial_reward_is_the_share_that_is_right():
+    env = BookingEnv(partial_reward=True)
+    for booking, reward in [
+        ({"city": "paris", "day": "monday", "size": "two"}, 1.0),
+        ({"city": "paris", "day": "monday"}, 2 / 3),
+        ({"city": "paris", "day": "monday", "size": "three"}, 2 / 3),
+        ({"city": "paris", "day": "monday", "size": "two", "music": "jazz"}, 3 / 4),
+        ({}, 0.0),
+    ]:
+        env.reset(goal=GOAL)
+        assert env.get_reward() == 0.0
+        env.book(**booking)
+        assert env.get_reward() == pytest.approx(reward)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_questions": -1}, "`min_questions` is -1"),
+        ({"min_questions": 1.5}, "`min_questions` is 1.5"),
+        ({"distraction": 1.5}, "`distraction` is 1.5"),
+        ({"silence": float("nan")}, "`silence` is nan"),
+        ({"partial_reward": "false"}, "`partial_reward` is 'false'"),
+    ],
+)
+def test_options_out_of_range_fail_at_construction(options, message):
+    with pytest.raises(ValueError, match=message):
+        BookingEnv(**options)
+
+
+def test_four_slots_have_splits_of_their_own():
+    train, test = ([row["goal"] for row in booking_dataset(split, 500, num_slots=4)] for split in ("train", "test"))
+    assert all(sum(value is not None for value in goal.values()) == 4 for goal in train + test)
+    assert not {str(goal) for goal in train} & {str(goal) for goal in test}
+    with pytest.raises(ValueError, match="`num_slots` is 5, choose 3"):
+        booking_dataset("train", 1, num_slots=5)

@@ -394,3 +394,9 @@ class TestDataset:
     def test_unknown_split(self):
         with pytest.raises(ValueError, match=r"`split` is 'dev', choose one of \['train', 'validation', 'test'\]"):
             clarify_dataset("dev", 1)
+
+
+def test_domains_can_be_chosen():
+    assert set(clarify_dataset("train", 100, domains=("gift", "flat"))["domain"]) == {"gift", "flat"}
+    with pytest.raises(ValueError, match=r"`domains` is \('gifts',\), choose some of \['travel'"):
+        clarify_dataset("train", 1, domains=("gifts",))

@@ -17,7 +17,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING
 
-from .._options import check_choice, check_draw
+from .._options import check_bool, check_choice, check_draw, check_number
 from ..users import NOTHING_TO_ADD, PERSONAS, Fact, Scenario, ScriptedUser
 
 
@@ -33,6 +33,7 @@ SLOTS = {
     "food": ["pizza", "sushi", "curry", "tacos", "ramen", "salad", "steak", "vegan"],
 }
 KINDS = {"table": ["city", "day", "size"], "lesson": ["day", "time", "music"]}
+LARGE_KINDS = {"party": ["city", "day", "size", "food"], "show": ["city", "size", "time", "music"]}
 
 # Nothing new has one wording: no wish, said before, booked. An acknowledgement of its own would be surprising after a
 # booking, and information gain would teach the agent to book at once.
@@ -56,13 +57,27 @@ class BookingEnv:
     - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
     - **End**: the first booking counts and closes the episode. Later calls only say so.
 
+    The options other than `persona` make variants of the game, in which a method for credit can be put to the test.
+
     Args:
         persona (`str`, *optional*, defaults to `"plain"`):
             Manner of speaking of the user, a persona of [`~trl_infopo.users.ScriptedUser`]. With another one a policy
             can be tested under a shift of user. The quick start's tokenizer does not know what only they say.
+        min_questions (`int`, *optional*, defaults to `0`):
+            Number of questions before which no booking is right: one made earlier closes the episode with a reward
+            of 0.
+        distraction (`float`, *optional*, defaults to `0.0`):
+            Probability that a question about a slot that does not matter is answered as if it did. Drawn once for each
+            of these slots. The answer must stay out of the booking.
+        silence (`float`, *optional*, defaults to `0.0`):
+            Probability that a question brings nothing, whatever it asks, and can be asked again. Drawn for each
+            question.
+        partial_reward (`bool`, *optional*, defaults to `False`):
+            Whether a booking that is not exactly right earns the share of it that is: the slots that are as wanted,
+            divided by those that matter plus those that were added.
 
     Raises:
-        `ValueError`: If the persona is unknown.
+        `ValueError`: If the persona is unknown, or an option is out of its range.
 
     Example:
 
@@ -82,9 +97,24 @@ class BookingEnv:
     ```
     """
 
-    def __init__(self, persona: str = "plain"):
+    def __init__(
+        self,
+        persona: str = "plain",
+        min_questions: int = 0,
+        distraction: float = 0.0,
+        silence: float = 0.0,
+        partial_reward: bool = False,
+    ):
         check_choice("persona", persona, list(PERSONAS))
+        check_number("min_questions", min_questions, integer=True, at_least=0, hint="0 to leave the agent free")
+        check_number("distraction", distraction, at_least=0, at_most=1, hint="it is a probability")
+        check_number("silence", silence, at_least=0, at_most=1, hint="it is a probability")
+        check_bool("partial_reward", partial_reward)
         self.persona = persona
+        self.min_questions = min_questions
+        self.distraction = distraction
+        self.silence = silence
+        self.partial_reward = partial_reward
 
     def reset(self, goal: dict[str, str | None], seed: int | None = None, **row) -> None:
         """
@@ -94,21 +124,27 @@ class BookingEnv:
             goal (`dict[str, str | None]`):
                 Value that the user wants for each slot, `None` where they do not mind.
             seed (`int`, *optional*):
-                Seed of what the persona leaves to chance. If not given, it follows from the goal.
+                Seed of what the persona and the options leave to chance. If not given, it follows from the goal.
             **row:
                 Other columns of the dataset, unused.
         """
         self.goal = goal
-        facts = tuple(
-            Fact(slot, goal[slot], (slot,), "i want {value}", tuple(value for value in values if value != goal[slot]))
-            for slot, values in SLOTS.items()
-            if goal[slot]
-        )
         if seed is None:
             seed = zlib.crc32(f"{sorted(goal.items())}".encode())
+        self._rng = random.Random(f"{seed} options")
+        said = {
+            slot: goal[slot] or (self._rng.choice(values) if self._rng.random() < self.distraction else None)
+            for slot, values in SLOTS.items()
+        }
+        facts = tuple(
+            Fact(slot, said[slot], (slot,), "i want {value}", tuple(value for value in values if value != said[slot]))
+            for slot, values in SLOTS.items()
+            if said[slot]
+        )
         # Asked through a tool, the user cannot leave: the patience never ends
         self._user = ScriptedUser(Scenario("", facts), seed, self.persona, patience=sys.maxsize)
         self.untold = self._user.untold
+        self.num_questions = 0
         self.booking = None
 
     def ask(self, slot: str) -> str:
@@ -125,7 +161,8 @@ class BookingEnv:
             return CLOSED
         if slot not in SLOTS:
             return UNKNOWN_SLOT
-        answer = self._user.tell([slot])
+        self.num_questions += 1
+        answer = self._user.tell([] if self._rng.random() < self.silence else [slot])
         return NEUTRAL if answer == NOTHING_TO_ADD else answer
 
     def book(
@@ -156,12 +193,20 @@ class BookingEnv:
 
         Returns:
             `float`:
-                1.0 for exactly the booking that the user wants, else 0.0, also when nothing was booked.
+                1.0 for exactly the booking that the user wants, else 0.0, also when nothing was booked. With
+                `partial_reward`, the share of the booking that is right.
         """
-        return float(self.booking == {slot: value or "" for slot, value in self.goal.items()})
+        if self.booking is None or self.num_questions < self.min_questions:
+            return 0.0
+        if not self.partial_reward:
+            return float(self.booking == {slot: value or "" for slot, value in self.goal.items()})
+        wanted = {slot: value for slot, value in self.goal.items() if value}
+        right = sum(self.booking[slot] == value for slot, value in wanted.items())
+        added = sum(bool(value) for slot, value in self.booking.items() if slot not in wanted)
+        return right / (len(wanted) + added)
 
 
-def booking_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3) -> "Dataset":
     """
     Draw requests for [`BookingEnv`], each with the hidden goal of its user.
 
@@ -174,24 +219,30 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             Number of requests to draw, with replacement.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
+        num_slots (`int`, *optional*, defaults to `3`):
+            Number of slots that matter to the user: 3 for tables and lessons, 4 for parties and shows.
 
     Returns:
         [`~datasets.Dataset`]:
             Dataset with the columns `prompt` (conversational), `kind` and `goal`.
 
     Raises:
-        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
+        `ValueError`: If there is no such split, nothing with that many slots, or the number of rows or the seed is no
+            whole number or too small.
     """
     from datasets import Dataset
 
     if split not in ("train", "test"):
         raise ValueError(f"`split` is {split!r}, choose 'train' or 'test': the booking game has no other.")
     check_draw(num_rows, seed)
+    if num_slots not in (3, 4):
+        raise ValueError(f"`num_slots` is {num_slots!r}, choose 3 (tables and lessons) or 4 (parties and shows).")
+    kinds = KINDS if num_slots == 3 else LARGE_KINDS
     rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:
-        kind = rng.choice(list(KINDS))
-        goal = {slot: rng.choice(values) if slot in KINDS[kind] else None for slot, values in SLOTS.items()}
+        kind = rng.choice(list(kinds))
+        goal = {slot: rng.choice(values) if slot in kinds[kind] else None for slot, values in SLOTS.items()}
         held_out = zlib.crc32(f"{kind} {goal}".encode()) % 5 == 0
         if held_out == (split == "test"):
             prompt = [{"role": "user", "content": f"i need a {kind} please"}]

@@ -17,7 +17,7 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .._options import check_callable, check_choice, check_draw
@@ -192,7 +192,7 @@ def _parse_proposal(choices: str, domain: Domain) -> dict[str, str] | None:
     return proposal or None
 
 
-def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[str] = tuple(DOMAINS)) -> "Dataset":
     """
     Draw requests for [`ClarifyEnv`], each with the hidden wishes of its user.
 
@@ -206,6 +206,8 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             Number of requests to draw, with replacement.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
+        domains (`Sequence[str]`, *optional*):
+            Domains to draw from, by default all.
 
     Returns:
         [`~datasets.Dataset`]:
@@ -213,16 +215,20 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             and importance by topic) and `seed` (the user's).
 
     Raises:
-        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
+        `ValueError`: If there is no such split or domain, or the number of rows or the seed is no whole number or too
+            small.
     """
     from datasets import Dataset
 
     check_choice("split", split, SPLITS)
     check_draw(num_rows, seed)
+    if not domains or not set(domains) <= set(DOMAINS):
+        raise ValueError(f"`domains` is {domains!r}, choose some of {list(DOMAINS)}.")
     rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:
-        domain_name, domain = rng.choice(list(DOMAINS.items()))
+        domain_name = rng.choice(list(domains))
+        domain = DOMAINS[domain_name]
         wanted = rng.sample(list(domain.topics), rng.randint(4, 5))
         wishes = {topic: rng.choice(domain.topics[topic].values) for topic in domain.topics if topic in wanted}
         bucket = zlib.crc32(f"{domain_name} {wishes}".encode()) % 10

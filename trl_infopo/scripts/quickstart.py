@@ -28,8 +28,10 @@ import json
 import math
 import os
 import random
+import re
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,12 +159,28 @@ class QuickstartArguments:
         check_output_dir("output_dir", self.output_dir)
 
 
-def build_tokenizer() -> "PreTrainedTokenizerFast":
-    """
-    Build a tokenizer whose tokens are the phrases of the booking game.
+# What is never split. A question takes four tokens, and a value is the same token in the user's answer and in the
+# booking, so that copying it is easy to learn.
+PHRASES = (
+    *("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_start|>tool\n"),
+    *("i need a ", " please", "i want ", "got ", NEUTRAL, UNKNOWN_SLOT, CLOSED, GOODBYE),
+    '<tool_call>\n{"name": "ask", "arguments": {"slot": "',
+    '<tool_call>\n{"name": "book", "arguments": {"',
+    *('", "', '"}}\n</tool_call>'),
+    *KINDS,
+    *SLOTS,
+    *(f'{slot}": "' for slot in SLOTS),
+    *(value for values in SLOTS.values() for value in values),
+)
 
-    What never varies is one token, so that a question takes four and turns are fast to generate. A value is the same
-    token in the user's answer and in the booking, so that copying it is easy to learn. Decoding inverts encoding.
+
+def build_tokenizer(phrases: Sequence[str] = PHRASES) -> "PreTrainedTokenizerFast":
+    """
+    Build a tokenizer whose tokens are phrases, so that turns are fast to generate. Decoding inverts encoding.
+
+    Args:
+        phrases (`Sequence[str]`, *optional*):
+            The phrases, by default those of the booking game. Where several begin at a place, the longest is taken.
 
     Returns:
         [`~transformers.PreTrainedTokenizerFast`]:
@@ -171,21 +189,10 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    phrases = [
-        *("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_start|>tool\n"),
-        *("i need a ", " please", "i want ", "got ", NEUTRAL, UNKNOWN_SLOT, CLOSED, GOODBYE),
-        '<tool_call>\n{"name": "ask", "arguments": {"slot": "',
-        '<tool_call>\n{"name": "book", "arguments": {"',
-        *('", "', '"}}\n</tool_call>'),
-        *KINDS,
-        *SLOTS,
-        *(f'{slot}": "' for slot in SLOTS),
-        *(value for values in SLOTS.values() for value in values),
-    ]
     vocab = {token: token_id for token_id, token in enumerate(["<|pad|>", "<|unk|>", "<|im_end|>", *phrases])}
     backend = Tokenizer(models.WordLevel(vocab, unk_token="<|unk|>"))
     longest_first = sorted(phrases, key=len, reverse=True)
-    pattern = "|".join(phrase.replace("|", r"\|").replace("{", r"\{").replace("}", r"\}") for phrase in longest_first)
+    pattern = "|".join(map(re.escape, longest_first))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(

@@ -1,0 +1,77 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is compared: each arm is options of `InfoPOConfig`, and a trainer where options do not say it."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from trl_infopo import InfoPOTrainer
+
+
+class ShuffledTrainer(InfoPOTrainer):
+    """A control: in training, the gains of a group are dealt out anew among its scored turns."""
+
+    def _score(self, *args, **kwargs):
+        information_gain = super()._score(*args, **kwargs)
+        if self.model.training:
+            generator = torch.Generator().manual_seed(1_000_000 * self.args.seed + self.state.global_step)
+            for group in information_gain.split(self.num_generations):
+                scored = group.isfinite()
+                gains = group[scored]
+                group[scored] = gains[torch.randperm(len(gains), generator=generator)]
+        return information_gain
+
+
+@dataclass(frozen=True)
+class Arm:
+    """
+    A way to train.
+
+    Attributes:
+        title (`str`):
+            What tables call it.
+        options (`dict`, *optional*):
+            Options of `InfoPOConfig`. What is left out is the default, which is the paper's.
+        trainer (`type[InfoPOTrainer]`, *optional*, defaults to [`~trl_infopo.InfoPOTrainer`]):
+            The trainer.
+    """
+
+    title: str
+    options: dict = field(default_factory=dict)
+    trainer: type[InfoPOTrainer] = InfoPOTrainer
+
+
+BASELINE = "grpo"
+MAIN_ARMS = ("grpo", "group", "group_scale")
+
+ARMS = {
+    "grpo": Arm("GRPO", {"info_gain_coef": 0.0}),
+    "group": Arm("InfoPO, `group` (paper)"),
+    "group_scale": Arm("InfoPO, `group_scale`", {"info_gain_normalization": "group_scale"}),
+    # Ablations of the paper's setting
+    "coef_0.1": Arm("coefficient 0.1", {"info_gain_coef": 0.1}),
+    "coef_0.3": Arm("coefficient 0.3", {"info_gain_coef": 0.3}),
+    "coef_1": Arm("coefficient 1", {"info_gain_coef": 1.0}),
+    "token": Arm("gains per token", {"info_gain_granularity": "token"}),
+    "kl": Arm("estimator `kl`", {"info_gain_estimator": "kl"}),
+    "batch": Arm("normalized over the batch", {"info_gain_normalization": "batch"}),
+    "no_gate": Arm("no gate", {"gate": "none"}),
+    "no_rescale": Arm("no rescaling", {"info_gain_rescale": False}),
+    "only": Arm("information only", {"info_gain_only": True}),
+    "shuffled": Arm("gains shuffled between turns (control)", trainer=ShuffledTrainer),
+    "shuffled_scale": Arm(
+        "`group_scale`, gains shuffled (control)", {"info_gain_normalization": "group_scale"}, ShuffledTrainer
+    ),
+}

@@ -1,0 +1,93 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What is trained on: each regime is one thing that tasks of users do, everything else being equal."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Regime:
+    """
+    A task, and what its policy can do beforehand.
+
+    Attributes:
+        reason (`str`):
+            Why it is here.
+        family (`str`, *optional*, defaults to `"booking"`):
+            Words and demonstrations, a key of `FAMILIES`.
+        environment (`dict`, *optional*):
+            Options of the environment.
+        dataset (`dict`, *optional*):
+            Options of the dataset.
+        habits (`dict`, *optional*):
+            Options of the demonstrator. Regimes of the same family and habits share a warm start.
+        options (`dict`, *optional*):
+            Options of `InfoPOConfig` that the task needs.
+    """
+
+    reason: str
+    family: str = "booking"
+    environment: dict = field(default_factory=dict)
+    dataset: dict = field(default_factory=dict)
+    habits: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+
+
+ROOM = {"max_turns": 10, "max_completion_length": 200}  # for more questions than the three of the quick start
+
+REGIMES = {
+    "booking": Regime("The quick start's game: three hidden slots, free to ask and to book, answers noted down."),
+    "four_slots": Regime(
+        "Four hidden slots, so that success is rare and most groups tie at the bottom.",
+        dataset={"num_slots": 4},
+        options=ROOM,
+    ),
+    "no_notes": Regime(
+        "Free to act at once, and no notes: an answer shows only in a booking that follows on it.",
+        habits={"has_notes": False},
+    ),
+    "forced": Regime(
+        "No booking counts before four questions, and four slots are hidden: what to ask is all there is to learn.",
+        environment={"min_questions": 4},
+        dataset={"num_slots": 4},
+        habits={"num_questions": 4},
+        options=ROOM,
+    ),
+    "distracting_half": Regime(
+        "Half of the useless questions get answers that look like useful ones.", environment={"distraction": 0.5}
+    ),
+    "distracting": Regime(
+        "All useless questions get answers that look like useful ones, so that gain does not tell them apart.",
+        environment={"distraction": 1.0},
+    ),
+    "silent": Regime(
+        "Half of all answers bring nothing, so that a good question often earns no gain.",
+        environment={"silence": 0.5},
+        options=ROOM,
+    ),
+    "forgetful": Regime(
+        "A user who at times must be asked again, in words of their own.",
+        environment={"persona": "forgetful"},
+        options=ROOM,
+    ),
+    "mistaken": Regime(
+        "A user who gets one thing wrong, and puts it right in the next answer.", environment={"persona": "mistaken"}
+    ),
+    "dense": Regime("Partial reward, so that hardly a group ties.", environment={"partial_reward": True}),
+    "clarify": Regime(
+        "Plain text instead of tools, seven topics of which any may matter, a graded reward, a user who may leave.",
+        family="clarify",
+        options={"max_turns": 10, "max_completion_length": 200},
+    ),
+}
