@@ -46,6 +46,9 @@ __all__ = [
 ]
 
 
+LONGEST_CAUSE = 600  # characters of a user's error in ours, which keeps the whole as its cause
+
+
 class StopReason(StrEnum):
     """Why an episode ended."""
 
@@ -402,6 +405,7 @@ class _Call:
         episode, result = self.episode, self.result
         if self.error is not None:
             cause = error_text(self.error) or repr(self.error)
+            cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
             if isinstance(self.error, FeedbackTimeout):
                 cause += " Raise `feedback_timeout`, or see why it takes so long."
             raise UserSimulatorError(f"The user of {episode.name} failed: {cause}") from self.error
