@@ -14,12 +14,13 @@
 """What an option may be. Every error names the option, the value and the way out."""
 
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -61,8 +62,11 @@ def check_number(
         `ValueError`: If it is none.
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
-    # An integer may be too large for a float
-    is_finite = is_number and (integer or abs(value) <= sys.float_info.max)
+    # An integer may be too large for a float; of NumPy's floats, the shorter ones cannot be compared with its largest
+    if is_number and not integer:
+        is_finite = abs(value) <= sys.float_info.max if isinstance(value, Rational) else math.isfinite(value)
+    else:
+        is_finite = is_number
     if is_finite and not (
         (at_least is not None and value < at_least)
         or (above is not None and value <= above)
