@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from tiny_agents import CALLS
 
@@ -38,6 +38,8 @@ def bounded(max_examples: int) -> settings:
         max_examples=max_examples * (1 if PROFILE == "default" else 10),
         derandomize=PROFILE != "explore",
         database=None,
+        # Making a failing input smaller takes minutes: that is for those who look for its cause
+        phases=[Phase.explicit, Phase.generate] if PROFILE == "default" else tuple(Phase),
     )
 
 

@@ -89,7 +89,8 @@ def tool_content(result: Any) -> str | list:
     Raises:
         `Exception`: What the result raises that cannot be made text of.
     """
-    return encodable_message(result if isinstance(result, list) else str(result))
+    text = str(result)  # of a list too: what is in it may not be able to say what it is, in a template or a log
+    return encodable_message(result if isinstance(result, list) else text)
 
 
 def call(function: Callable, arguments: dict[str, Any], timeout: float | None = None) -> Any:

@@ -404,7 +404,7 @@ class _Call:
     def _deliver_reply(self) -> None:
         episode, result = self.episode, self.result
         if self.error is not None:
-            cause = error_text(self.error) or repr(self.error)
+            cause = error_text(self.error) or reprlib.repr(self.error)
             cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
             if isinstance(self.error, FeedbackTimeout):
                 cause += " Raise `feedback_timeout`, or see why it takes so long."
