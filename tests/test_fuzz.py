@@ -18,6 +18,7 @@ many, `HYPOTHESIS_PROFILE=explore` ten times as many and others in every run.
 """
 
 import gc
+import json
 import os
 import re
 import subprocess
@@ -34,7 +35,7 @@ from scripted_agents import ScriptedTrainer, make_scripted_trainer
 from tiny_agents import make_model, make_tokenizer
 
 from trl_infopo import rollout
-from trl_infopo.evaluation import evaluate
+from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import ModelPolicy
 
 
@@ -343,7 +344,7 @@ def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
         assert_clear(error, plays, r"task \d, run 0 with the user 'odd'")
     else:
         assert len(evaluation.records) == len(plays)
-        assert len((output_dir / "episodes.jsonl").read_text().splitlines()) == len(plays)
+        assert Evaluation.load(output_dir).records == json.loads(json.dumps(evaluation.records))
 
 
 @pytest.mark.slow
