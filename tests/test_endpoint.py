@@ -48,7 +48,7 @@ from misbehaving_server import (
 )
 
 from trl_infopo._secrets import without_secrets
-from trl_infopo.evaluation import evaluate
+from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode
 from trl_infopo.users import ChatUser, Scenario, UserSimulatorError
 from trl_infopo.users.endpoint import MAX_RESPONSE_BYTES, _parse, _retry_after, read_arguments
@@ -419,6 +419,14 @@ class TestScriptedPolicies:
         call = {"function": {"name": "look", "arguments": arguments}}
         (record,) = self.play({"role": "assistant", "content": "", "tool_calls": [call]}).records
         assert "error" in record["messages"][2]["content"]
+
+    @pytest.mark.parametrize("what", [{1}, 10**5000, float("nan"), object()], ids=type)
+    def test_arguments_that_json_does_not_have_are_written_as_text(self, tmp_path, what):
+        calls = [{"function": {"name": "look", "arguments": {("which",): what}}}]
+        rows = [{"prompt": MESSAGES[:1]}]
+        policy = lambda messages, tools: {"role": "assistant", "content": "", "tool_calls": calls}  # noqa: E731
+        evaluation = evaluate(policy, {"look": LookEnvironment}, rows, output_dir=tmp_path, show_progress=False)
+        assert json.dumps(Evaluation.load(tmp_path).records) == json.dumps(evaluation.records)
 
 
 class TestText:
