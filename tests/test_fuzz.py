@@ -351,6 +351,26 @@ def test_lists_that_are_no_blocks_can_be_logged(loop):
     assert_logged(loop, [*plays[4:], *plays[:2]])
 
 
+def test_prompts_of_several_types_can_be_logged():
+    """Text and blocks side by side, after a call of the dataset that no loop has to be able to run."""
+    call = {"name": "ask", "arguments": '{"slot": "city"}'}
+    example = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "user", "content": "book"}]
+    observations = iter([[{"type": "text", "text": "now"}], "now"] * 8)
+
+    class Observing(OddTools):
+        def reset(self, **row):
+            super().reset()
+            return next(observations)
+
+    trainer = make_scripted_trainer(mkdtemp(), Observing, log_completions=True, num_completions_to_print=1)
+    trainer.train_dataset = trainer.train_dataset.map(lambda row: {"prompt": example})
+    assert run_step(trainer, [Play(["hm"], PARIS, PARIS, i % 2) for i in range(4)]) is None
+    [file] = Path(trainer.args.output_dir, "completions").glob("*.parquet")
+    prompts = pq.read_table(file).to_pylist()
+    assert {row["prompt"][0]["tool_calls"][0]["arguments"] for row in prompts} == {'{"slot": "city"}'}
+    assert len({row["prompt"][1]["content"] for row in prompts}) == 2
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_no_nesting_and_no_number_of_calls_ends_a_run(loop):
     deep = ["[" * 1100, '{"a":' * 300, in_tags('{"name": "ask", "arguments": ' + '{"slot":' * 350 + "1" + "}" * 351)]

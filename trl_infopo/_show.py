@@ -68,31 +68,35 @@ def as_json(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def as_rows(messages: list[dict] | str) -> list[dict] | str:
+def as_rows(messages: list[dict] | str, is_sampled: bool = False) -> list[dict] | str:
     """
-    Messages for a table, in which all values of a field are of one type: content that is a list and the arguments of
-    calls are JSON text there, and a call is its name and its arguments.
+    Messages for a table, in which all values of a field are of one type: content that is a list becomes JSON text.
 
     Args:
         messages (`list[dict]` or `str`):
             Messages, or plain text, which a table holds as it is.
+        is_sampled (`bool`, *optional*, defaults to `False`):
+            Whether they were parsed from what a policy sampled, so that their calls may hold anything: a call becomes
+            its name and its arguments, and these JSON text.
 
     Returns:
         `list[dict]` or `str`: The same for a table.
     """
-    return messages if isinstance(messages, str) else [_as_row(message) for message in messages]
+    if isinstance(messages, str):
+        return messages
+    # A dataset gives all its messages the fields of any, which TRL's printing takes for there
+    rows = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    for row in rows:
+        if isinstance(row.get("content"), list):
+            row["content"] = _as_json_text(row["content"])
+        if is_sampled and row.get("tool_calls"):
+            row["tool_calls"] = [
+                {"type": "function", "function": _as_row(call["function"])} for call in row["tool_calls"]
+            ]
+    return rows
 
 
-def _as_row(message: dict) -> dict:
-    row = dict(message)
-    if isinstance(row.get("content"), list):
-        row["content"] = _as_json_text(row["content"])
-    if calls := row.get("tool_calls"):
-        row["tool_calls"] = [{"type": "function", "function": _as_call(call["function"])} for call in calls]
-    return row
-
-
-def _as_call(function: dict) -> dict:
+def _as_row(function: dict) -> dict:
     arguments = function["arguments"]
     # TRL prints the items of an object
     arguments = arguments if isinstance(arguments, dict) else {"arguments": arguments}

@@ -319,8 +319,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def log(self, logs, *args, **kwargs):
         whole = self._logs
         if self.log_completions and self.accelerator.is_main_process:
-            rows = {name: [as_rows(messages) for messages in whole[name]] for name in ("prompt", "completion")}
-            self._logs = {**whole, **rows}
+            prompts = [as_rows(messages) for messages in whole["prompt"]]
+            completions = [as_rows(messages, is_sampled=True) for messages in whole["completion"]]
+            self._logs = {**whole, "prompt": prompts, "completion": completions}
         try:
             super().log(logs, *args, **kwargs)
         finally:
