@@ -19,6 +19,7 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from hypothesis import Phase, settings
@@ -196,10 +197,13 @@ RESULTS = {
     "10**5000": lambda: 10**5000,
     "bytes": lambda: b"\xff",
     "a list of texts": lambda: ["a", "b"],
+    "a list of objects": lambda: [date(2026, 1, 1), {"a"}],
+    "odd keys": lambda: [{1: "a", (2,): "b"}],
     "blocks of text": lambda: [{"type": "text", "text": "a"}, {"type": "text", "text": "\ud83d"}],
     "blocks without text": lambda: [{"type": "text"}, {}],
     "blocks of numbers": lambda: [{"type": "text", "text": 5}],
     "blocks of nothing": lambda: [],
+    "blocks of objects": lambda: [{"type": "text", "text": "a", "on": date(2026, 1, 1)}],
     "an unknown block": lambda: [{"type": "video", "video": "a"}],
     "an image": lambda: [{"type": "image", "image": None}],
     "an unspeakable object": Unspeakable,

@@ -90,6 +90,19 @@ def test_damaged_checkpoint_is_passed_over_and_refused_by_name(saved, caplog, da
         find_checkpoint(str(newest), "elsewhere")
 
 
+@pytest.mark.parametrize("resume", [True, "checkpoint-4"])
+def test_a_checkpoint_without_a_list_of_files_is_not_said_to_be_complete(saved, caplog, resume):
+    """Nothing in it tells whether another process had more to write."""
+    resume = resume if resume is True else str(saved / resume)
+    with caplog.at_level(logging.WARNING):
+        find_checkpoint(resume, str(saved))
+        assert not caplog.records
+        (saved / "checkpoint-4" / "checkpoint_files.json").unlink()
+        find_checkpoint(resume, str(saved))
+    [record] = caplog.records
+    assert "checkpoint-4' has no checkpoint_files.json" in record.getMessage()
+
+
 def test_training_goes_on_from_the_newest_complete_checkpoint(whole, saved, caplog):
     cut(saved / "checkpoint-4" / "optimizer.pt")
     (saved / "checkpoint-3" / "trainer_state.json").unlink()

@@ -17,6 +17,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import field, make_dataclass
@@ -314,6 +315,16 @@ def test_the_same_in_every_process():
 )
 def test_public_part_of_an_address(url, public):
     assert public_url(url) == public
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("value", [Unspeakable(), 10**5000], ids=["Unspeakable", "int"])
+def test_what_cannot_be_shown_is_described_by_its_type(value):
+    assert re.fullmatch(rf"max\(0=<(\w+\.)?{type(value).__name__}>\) #\w+", describe(partial(max, value)))
 
 
 @given(st.data())

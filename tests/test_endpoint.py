@@ -27,6 +27,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -47,7 +48,7 @@ from misbehaving_server import (
 )
 
 from trl_infopo._secrets import without_secrets
-from trl_infopo.evaluation import evaluate
+from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode
 from trl_infopo.users import ChatUser, Scenario, UserSimulatorError
 from trl_infopo.users.endpoint import MAX_RESPONSE_BYTES, _parse, _retry_after, read_arguments
@@ -150,6 +151,23 @@ FLOODS = {
 }
 
 
+MEMORY = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from test_endpoint import ask, fail, {make}
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+client = {make}(base_url=sys.argv[1], max_retries=0)
+ask(client)
+before = peak()
+for _ in range(3):
+    fail(client)
+print(peak() - before)
+"""
+
+
 class TestBounds:
     @both
     @pytest.mark.parametrize("name", HANGS)
@@ -180,15 +198,9 @@ class TestBounds:
         assert f"more than {MAX_RESPONSE_BYTES} bytes" in error
         assert ("status 500" in error) == ("error" in name)
 
-    @pytest.mark.parametrize("kind", ["ChatUser", "ChatPolicy"])
-    def test_memory_does_not_grow_with_what_is_sent(self, kind):
-        script = (
-            "import asyncio, resource, sys, tests_path; import test_endpoint as t; "
-            f"make = t.make_user if {kind!r} == 'ChatUser' else t.make_policy; "
-            "client = make(base_url=sys.argv[1], max_retries=0); t.ask(client); "
-            "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = peak(); "
-            "[t.fail(client) for _ in range(3)]; print(peak() - before)"
-        ).replace(", tests_path", f"; sys.path.insert(0, {sys.path[0]!r})")
+    @pytest.mark.parametrize("make", ["make_user", "make_policy"])
+    def test_memory_does_not_grow_with_what_is_sent(self, make):
+        script = MEMORY.format(tests=str(Path(__file__).parent), make=make)
         size = 200 * 2**20
         script_of_server = [says("Paris."), bombs(size), bombs(size, 500), floods(size, 500)]
         with MisbehavingServer(*script_of_server) as server:
@@ -407,6 +419,14 @@ class TestScriptedPolicies:
         call = {"function": {"name": "look", "arguments": arguments}}
         (record,) = self.play({"role": "assistant", "content": "", "tool_calls": [call]}).records
         assert "error" in record["messages"][2]["content"]
+
+    @pytest.mark.parametrize("what", [{1}, 10**5000, float("nan"), object()], ids=type)
+    def test_arguments_that_json_does_not_have_are_written_as_text(self, tmp_path, what):
+        calls = [{"function": {"name": "look", "arguments": {("which",): what}}}]
+        rows = [{"prompt": MESSAGES[:1]}]
+        policy = lambda messages, tools: {"role": "assistant", "content": "", "tool_calls": calls}  # noqa: E731
+        evaluation = evaluate(policy, {"look": LookEnvironment}, rows, output_dir=tmp_path, show_progress=False)
+        assert json.dumps(Evaluation.load(tmp_path).records) == json.dumps(evaluation.records)
 
 
 class TestText:

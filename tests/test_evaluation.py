@@ -347,7 +347,7 @@ def test_numbers_of_numpy(tmp_path):
     assert quiet(*arguments, output_dir=tmp_path, num_runs=2, seed=3, temperature=0.5, max_turns=9) == evaluation
 
 
-@pytest.mark.parametrize("reward", [NAN, INF, None, "1.0", [1.0], "good"])
+@pytest.mark.parametrize("reward", [NAN, INF, None, "1.0", [1.0], "good", 10**400, pytest.param(10**5000, id="huge")])
 def test_reward_that_is_no_number(reward):
     class Judge(Greeter):
         async def get_reward(self):

@@ -572,7 +572,7 @@ class TestTextGames:
 )
 def test_a_missing_library_is_named_with_its_extra(monkeypatch, library, make_env):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"`{library}`: pip install trl-infopo\[games\]"):
+    with pytest.raises(ImportError, match=rf'`{library}`: pip install "trl-infopo\[games\]"'):
         make_env()
 
 

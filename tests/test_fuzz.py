@@ -24,12 +24,26 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pyarrow.parquet as pq
 import pytest
-from fuzzing import CALLS, Hangs, Outcome, actions, bounded, ends_within, in_tags, odd_text, outcomes
-from hypothesis import given
+from fuzzing import (
+    CALLS,
+    RESULTS,
+    Hangs,
+    Outcome,
+    actions,
+    bounded,
+    ends_within,
+    in_tags,
+    odd_calls,
+    odd_text,
+    outcomes,
+)
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted_agents import ScriptedTrainer, make_scripted_trainer
 from tiny_agents import make_model, make_tokenizer
@@ -37,6 +51,7 @@ from tiny_agents import make_model, make_tokenizer
 from trl_infopo import rollout
 from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import ModelPolicy
+from trl_infopo.users import UserSimulatorError
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,8 @@ class Play:
     reward: float | None = 0.0
 
 
+# An image, where a conversation is text, is an error
+any_result = st.sampled_from([name for name in RESULTS if name != "an image"]).map(partial(Outcome, "gives"))
 rewards = st.sampled_from([0.0, 1.0, 1.0, None, float("nan")])
 action_lists = st.lists(actions, min_size=1, max_size=4)
 PARIS = [Outcome("says", "paris")]
@@ -261,6 +278,20 @@ def test_no_text_of_a_user_ends_a_run(loop, texts):
     assert_sound(loop, plays, may_end=False)
 
 
+NO_REPLIES = [what for what in RESULTS if what not in ("None", "odd text", "huge text", "a coroutine")]
+
+
+@pytest.mark.parametrize("what", NO_REPLIES)
+def test_no_reply_ends_a_run_without_its_place(what):
+    loop, outcome = "our loop", Outcome("gives", what)
+    plays = [Play(["hm"], PARIS, PARIS, 0.0), *[Play(["hm"], PARIS, [outcome], 1.0)] * 3]
+    error = run_step(find_trainer(loop), plays)
+    forget(find_trainer(loop))
+    assert isinstance(error, UserSimulatorError)
+    assert re.search("user of rollout 1 of process 0 at step 0 failed: .*Return text, or None", str(error))
+    assert len(str(error)) < 1000
+
+
 @pytest.mark.parametrize("template", ["qwen2_5", "qwen3_5_nothink", "qwen3_5_think"])
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
 @bounded(3)
@@ -269,11 +300,75 @@ def test_no_template_makes_a_difference(loop, template, plays):
     assert_sound(loop, plays, template=template)
 
 
-@bounded(3)
-@given(plays=batches(replies=st.just(PARIS)))
-def test_what_is_sampled_can_be_logged(plays):
-    """The completions table holds arguments of any type side by side."""
-    assert_sound("our loop", plays, log_completions=True, num_completions_to_print=1)
+def assert_logged(loop: str, plays: list[Play]) -> None:
+    """A step whose rollouts may hold anything is in the completions table, with all that was said and called."""
+    assert_sound(loop, plays, may_end=False, log_completions=True, num_completions_to_print=1)
+    trainer = find_trainer(loop, log_completions=True, num_completions_to_print=1)
+    [file] = Path(trainer.args.output_dir, "completions").glob("*.parquet")
+    table = pq.read_table(file).to_pylist()
+    for logged, completion in zip((row["completion"] for row in table), trainer._logs["completion"], strict=True):
+        assert [message["role"] for message in logged] == [message["role"] for message in completion]
+        for row, message in zip(logged, completion, strict=True):
+            assert isinstance(row["content"], str)
+            assert row["content"] == message["content"] or not isinstance(message["content"], str)
+            for call, sampled in zip(row.get("tool_calls") or [], message.get("tool_calls") or [], strict=True):
+                arguments = json.loads(call["function"]["arguments"])
+                sampled = sampled["function"]["arguments"]
+                sampled = sampled if isinstance(sampled, dict) else {"arguments": sampled}
+                assert repr(arguments) == repr(sampled)  # NaN as well
+
+
+@pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
+@bounded(6)
+@given(calls=st.lists(odd_calls, min_size=4, max_size=4), results=st.lists(any_result, min_size=4, max_size=4))
+@example(
+    calls=[json.dumps({"name": "ask", "arguments": {"slot": slot}}) for slot in (1, ["b"], "c", {})],
+    results=[Outcome("says", "a"), Outcome("gives", "blocks of text")] * 2,
+)
+@example(
+    calls=[f'{{"name": "ask", "arguments": {arguments}}}' for arguments in ('"word"', "[1]", "{}", "null")],
+    results=PARIS * 4,
+)
+@example(
+    calls=[f'{{"name": "ask", "arguments": {{}}, "x": {value}}}' for value in ("1", '"a"', "[1]", "{}")],
+    results=PARIS * 4,
+)
+def test_arguments_and_results_of_several_types_can_be_logged(loop, calls, results):
+    assert_logged(
+        loop,
+        [
+            Play([in_tags(call), CALLS[0]], [result], PARIS, i % 2)
+            for i, (call, result) in enumerate(zip(calls, results, strict=True))
+        ],
+    )
+
+
+@pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
+def test_lists_that_are_no_blocks_can_be_logged(loop):
+    lists = ["a list of texts", "blocks without text", "blocks of numbers", "odd keys", "a list of objects", "bytes"]
+    plays = [Play([CALLS[0], CALLS[2]], [Outcome("gives", what)], PARIS, i % 2) for i, what in enumerate(lists)]
+    assert_logged(loop, plays[:4])
+    assert_logged(loop, [*plays[4:], *plays[:2]])
+
+
+def test_prompts_of_several_types_can_be_logged():
+    """Text and blocks side by side, after a call of the dataset that no loop has to be able to run."""
+    call = {"name": "ask", "arguments": '{"slot": "city"}'}
+    example = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "user", "content": "book"}]
+    observations = iter([[{"type": "text", "text": "now"}], "now"] * 8)
+
+    class Observing(OddTools):
+        def reset(self, **row):
+            super().reset()
+            return next(observations)
+
+    trainer = make_scripted_trainer(mkdtemp(), Observing, log_completions=True, num_completions_to_print=1)
+    trainer.train_dataset = trainer.train_dataset.map(lambda row: {"prompt": example})
+    assert run_step(trainer, [Play(["hm"], PARIS, PARIS, i % 2) for i in range(4)]) is None
+    [file] = Path(trainer.args.output_dir, "completions").glob("*.parquet")
+    prompts = pq.read_table(file).to_pylist()
+    assert {row["prompt"][0]["tool_calls"][0]["arguments"] for row in prompts} == {'{"slot": "city"}'}
+    assert len({row["prompt"][1]["content"] for row in prompts}) == 2
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -345,6 +440,28 @@ def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
     else:
         assert len(evaluation.records) == len(plays)
         assert Evaluation.load(output_dir).records == json.loads(json.dumps(evaluation.records))
+
+
+@pytest.mark.parametrize("environment", [OddTools, Talk])
+@bounded(8)
+@given(results=st.lists(any_result, min_size=2, max_size=2))
+@example(results=[Outcome("gives", what) for what in ("a list of texts", "odd keys")])
+@example(results=[Outcome("gives", what) for what in ("a list of objects", "blocks of objects")])
+def test_an_episode_with_any_result_is_written(environment, results):
+    plays = [Play([CALLS[0], CALLS[2]], [result], PARIS, 1.0) for result in results]
+
+    class Played(environment):
+        def reset(self, task, **row):
+            super().reset()
+            self.play = plays[task]
+
+    rows = [{"prompt": [{"role": "user", "content": "book"}], "task": task} for task in range(len(plays))]
+    output_dir = Path(mkdtemp())
+    tokenizer = make_tokenizer()
+    policy = ScriptedPolicy(make_model(tokenizer, num_hidden_layers=1), tokenizer)
+    evaluation = evaluate(policy, {"odd": Played}, rows, output_dir=output_dir, max_turns=4, show_progress=False)
+    assert [record["task"] for record in evaluation.records] == [0, 1]
+    assert Evaluation.load(output_dir).records == json.loads(json.dumps(evaluation.records))
 
 
 @pytest.mark.slow

@@ -420,6 +420,12 @@ class TextDone(ToolsAndUser):
         self.done = "false"
 
 
+class HugeDone(ToolsAndUser):
+    def reset(self, **row):
+        super().reset()
+        self.done = 10**5000
+
+
 class EmptyPlaceholder(ToolsAndUser):
     def reset(self, **row):
         super().reset()
@@ -433,6 +439,7 @@ class EmptyPlaceholder(ToolsAndUser):
         (WrongUser, "`WrongUser` declares a `user`, but after `reset` it is 'alice', which cannot reply"),
         (SharedUser, "`SharedUser.user` is a ScriptedUser that has another conversation.*Make a new one in `SharedU"),
         (TextDone, "`TextDone.done` is 'false', set it to True or False"),
+        (HugeDone, "`HugeDone.done` is <int>, set it to True or False"),
         (EmptyPlaceholder, "`EmptyPlaceholder.masked_feedback` is '', .* Set it to a text"),
     ],
 )

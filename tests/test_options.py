@@ -46,6 +46,18 @@ def test_a_value_of_the_wrong_kind_is_a_clear_error(name, value):
         make_config(**{name: value})
 
 
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("value", [-(10**5000), Unspeakable()], ids=["int", "Unspeakable"])
+@pytest.mark.parametrize("name", OWN)
+def test_a_value_that_cannot_be_shown_is_named_by_its_type(name, value):
+    with pytest.raises(ValueError, match=f"^`{name}` is <{type(value).__name__}>, .*([Ss]et it to|choose one of) "):
+        make_config(**{name: value})
+
+
 @pytest.mark.parametrize("name", [name for name in OWN if "None" not in str(InfoPOConfig.__annotations__[name])])
 def test_nothing_is_no_value(name):
     with pytest.raises(ValueError, match=f"^`{name}` is None, .*([Ss]et it to|choose one of)"):
@@ -145,7 +157,8 @@ def test_errors_say_what_would_do():
         check_number("n", "1", integer=True, at_least=1, at_most=3)
     with pytest.raises(ValueError, match="`x` is 1000.*, set it to a finite number"):
         check_number("x", 10**400)
-    check_number("n", 10**400, integer=True)
+    with pytest.raises(ValueError, match="`n` is 1000.*, set it to a whole number of fewer digits, at least 1."):
+        check_number("n", 10**400, integer=True, at_least=1)
     with pytest.raises(ValueError, match="`x` is 'yes', set it to True or False."):
         check_bool("x", "yes")
     with pytest.raises(ValueError, match=r"`x` is 'gruop', choose one of \['group', 'batch'\]. Did you mean 'group'?"):

@@ -179,6 +179,26 @@ def test_failed_tools_are_told_to_the_agent(event_loop):
     assert (episode.num_tool_calls, episode.num_tool_failures) == (3, 3)
 
 
+TEXTS = [{"type": "text", "text": "tea"}, {"type": "text", "text": "milk"}]
+
+
+@pytest.mark.parametrize("result", [["tea", "milk"], [], [[]], [None], [{"type": "video"}], [{1: "tea"}], [*TEXTS, 1]])
+def test_a_list_that_is_no_text_is_shown_as_text(event_loop, result):
+    """Templates fail at such lists, or show nothing of them."""
+    (episode,) = play([[call("look"), say("oh")]], [Shop(EchoUser())], event_loop, tools={"look": lambda: result})
+    assert episode.completion[1]["content"] == str(result)
+
+
+def test_a_list_of_texts_stays_a_list(event_loop):
+    (episode,) = play([[call("look"), say("oh")]], [Shop(EchoUser())], event_loop, tools={"look": lambda: TEXTS})
+    assert episode.completion[1]["content"] == TEXTS
+
+
+def test_a_list_is_what_it_is_in_the_loop_of_trl_where_that_would_train(event_loop):
+    (episode,) = play([[call("look"), say("oh")]], [Shop()], event_loop, tools={"look": lambda: ["tea"]})
+    assert episode.completion[1]["content"] == ["tea"]
+
+
 def test_an_image_is_a_clear_error(event_loop):
     tools = {"look": lambda: [{"type": "image", "image": None}]}
     with pytest.raises(ValueError, match="`look` returned an image.*Return text"):
@@ -447,7 +467,9 @@ def nested(depth):
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "  \n", 3, Unspeakable(), [Unspeakable()], nested(500), ["x"] * 10**6], ids=lambda reply: type(reply)
+    "reply",
+    ["", "  \n", 3, 10**5000, Unspeakable(), [Unspeakable()], nested(500), ["x"] * 10**6],
+    ids=lambda reply: type(reply),
 )
 def test_a_reply_is_text_or_none(event_loop, reply):
     user = EchoUser()

@@ -196,3 +196,23 @@ def test_a_template_that_changes_actions_is_refused(template, end):
     tokenizer = make_template_tokenizer(template, end)
     with pytest.raises(ValueError, match="does not keep an assistant message as it was sampled"):
         render_feedback(tokenizer, [{"role": "user", "content": "REPLY"}], tokenizer.convert_tokens_to_ids([end]))
+
+
+def test_a_tokenizer_needs_to_know_no_word_of_ours():
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "REPLY": 1}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens([AddedToken(token, special=True) for token in ("<|im_start|>", "<|im_end|>")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", unk_token="<unk>")
+    tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates" / "qwen2_5.jinja").read_text()
+    for role in ("user", "tool"):
+        feedback = [{"role": role, "name": "ask", "content": "REPLY"}]
+        ids = render_feedback(tokenizer, feedback, [tokenizer.eos_token_id])
+        assert tokenizer.decode(ids).startswith("<|im_start|>")
+        assert tokenizer.decode(ids).count("REPLY") == 1
+
+
+def test_a_tokenizer_without_tokens_for_text_is_named():
+    tokenizer = make_template_tokenizer("qwen3", "<|im_end|>")
+    tokenizer.chat_template = "{% for message in messages %}<|im_start|><|im_end|>{% endfor %}"
+    with pytest.raises(ValueError, match="whether the tokenizer has tokens for any text"):
+        render_feedback(tokenizer, [{"role": "user", "content": "REPLY"}], [tokenizer.eos_token_id])

@@ -172,6 +172,7 @@ def find_checkpoint(resume_from_checkpoint: str | bool, output_dir: str) -> str:
         elif problems := find_problems(checkpoint):
             problem = f"which is incomplete: {'; '.join(problems)}"
         else:
+            _warn_without_manifest(checkpoint)
             return str(resume_from_checkpoint)
         complete = [path for path in candidates if path != checkpoint and not find_problems(path)]
         way_out = f"{str(complete[0])!r}, the newest complete one beside it" if complete else "a complete checkpoint"
@@ -188,6 +189,7 @@ def find_checkpoint(resume_from_checkpoint: str | bool, output_dir: str) -> str:
                 logger.warning(f"Not resumed from, because it is incomplete: {said}")
             if incomplete:
                 logger.warning(f"The training goes on from {str(checkpoint)!r}, the newest complete checkpoint.")
+            _warn_without_manifest(checkpoint)
             return str(checkpoint)
         incomplete.append(f"{str(checkpoint)!r} ({'; '.join(problems)})")
     raise ValueError(
@@ -195,6 +197,14 @@ def find_checkpoint(resume_from_checkpoint: str | bool, output_dir: str) -> str:
         f"{': ' + ', '.join(incomplete) if incomplete else ', there is none'}. Pass the directory of another one, or "
         "start anew without it."
     )
+
+
+def _warn_without_manifest(checkpoint: Path) -> None:
+    if not (checkpoint / MANIFEST).is_file():
+        logger.warning(
+            f"{str(checkpoint)!r} has no {MANIFEST}, as those of other trainers and older versions. What one process "
+            "writes is there; where several wrote, see whether the files of each are."
+        )
 
 
 def write_manifest(checkpoint: Path) -> None:

@@ -55,6 +55,7 @@ OVERRIDDEN = {
         "multimodal_fields",
     ),
     "create_model_card": ("self", "model_name"),
+    "log": ("self", "logs"),
     "train": ("self", "resume_from_checkpoint"),
 }
 # Called by them
@@ -76,6 +77,7 @@ ATTRIBUTES = (
     "chat_template_kwargs",
     "eos_token_ids",
     "environments",
+    "log_completions",
     "max_completion_length",
     "max_tool_calling_iterations",
     "num_generations",

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from ._show import safe_repr
+
 
 # Names under which plain text is no secret: options of this package, and those of a request with fixed choices
 TEXT_NAME = re.compile(
@@ -156,7 +158,7 @@ def _describe(value: Any, name: Any = None) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_describe(item, name) for item in value)}]"
     # The standard one says the address alone
-    state = "" if type(value).__repr__ is object.__repr__ else _hide(ADDRESS.sub("", repr(value)))
+    state = "" if type(value).__repr__ is object.__repr__ else _hide(ADDRESS.sub("", safe_repr(value)))
     return f"<{_qualified_name(type(value))}{state}>"
 
 

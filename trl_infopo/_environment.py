@@ -14,7 +14,6 @@
 """What an environment offers: tools, a user, an end. Before its `reset`, its properties are not run."""
 
 import inspect
-import reprlib
 import sys
 from collections.abc import Callable
 from types import UnionType
@@ -22,6 +21,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import numpy as np
 
+from ._show import show
 from .users import ScriptedUser, UserSimulator
 
 
@@ -83,7 +83,7 @@ def is_done(environment: Any) -> bool:
         return False
     if not isinstance(done, bool | np.bool_):
         raise ValueError(
-            f"`{type(environment).__name__}.done` is {reprlib.repr(done)}, set it to True or False: whether the "
+            f"`{type(environment).__name__}.done` is {show(done)}, set it to True or False: whether the "
             "episode is over."
         )
     return bool(done)
@@ -100,7 +100,7 @@ def check_users(environments: list[Any]) -> None:
     for environment in environments:
         name, user = type(environment).__name__, find_user(environment)
         if user is None and declares_user(environment) and not _may_be_none(environment):
-            found = reprlib.repr(getattr(environment, "user", "not set"))
+            found = show(getattr(environment, "user", "not set"))
             raise ValueError(
                 f"`{name}` declares a `user`, but after `reset` it is {found}, which cannot reply. Set `self.user` in "
                 f"`{name}.reset` to an object with a method `reply(messages) -> str | None`, such as a ScriptedUser "

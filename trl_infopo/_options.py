@@ -24,6 +24,8 @@ from numbers import Integral, Rational, Real
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ._show import show
+
 
 # Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, it is greedy
 TEMPERATURES = (1e-5, 1e5)
@@ -63,10 +65,10 @@ def check_number(
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
     # An integer may be too large for a float; of NumPy's floats, the shorter ones cannot be compared with its largest
-    if is_number and not integer:
+    if is_number:
         is_finite = abs(value) <= sys.float_info.max if isinstance(value, Rational) else math.isfinite(value)
     else:
-        is_finite = is_number
+        is_finite = False
     if is_finite and not (
         (at_least is not None and value < at_least)
         or (above is not None and value <= above)
@@ -77,10 +79,11 @@ def check_number(
     bound = " and ".join(f"{words} {number}" for words, number in bounds if number is not None)
     if not is_finite:
         kind = "to a whole number" if integer else "to a finite number"
+        kind += " of fewer digits" if integer and is_number else ""
         bound = f"{kind}, {bound}" if bound else kind
     elif above is None:
         bound = f"to {bound}"
-    raise ValueError(f"`{name}` is {value!r}, set it {bound}{hint and f', {hint}'}.")
+    raise ValueError(f"`{name}` is {show(value)}, set it {bound}{hint and f', {hint}'}.")
 
 
 def check_bool(name: str, value: Any) -> None:
@@ -89,7 +92,7 @@ def check_bool(name: str, value: Any) -> None:
         `ValueError`: If an option is neither `True` nor `False`; `"false"` would count as true.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"`{name}` is {value!r}, set it to True or False.")
+        raise ValueError(f"`{name}` is {show(value)}, set it to True or False.")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
@@ -98,7 +101,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         `ValueError`: If an option is none of the choices. It suggests the nearest.
     """
     if not (isinstance(value, str) and value in choices):
-        raise ValueError(f"`{name}` is {value!r}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
+        raise ValueError(f"`{name}` is {show(value)}, choose one of {list(choices)}.{did_you_mean(value, choices)}")
 
 
 def check_text(name: str, value: Any) -> None:
@@ -107,7 +110,7 @@ def check_text(name: str, value: Any) -> None:
         `ValueError`: If an option is no text, or empty.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"`{name}` is {value!r}, set it to a text.")
+        raise ValueError(f"`{name}` is {show(value)}, set it to a text.")
 
 
 def check_temperature(name: str, value: Any) -> None:
@@ -127,7 +130,7 @@ def check_callable(name: str, value: Any, what: str) -> None:
         `ValueError`: If an option cannot be called. It says what it should be.
     """
     if not callable(value):
-        raise ValueError(f"`{name}` is {value!r}, set it to {what}.")
+        raise ValueError(f"`{name}` is {show(value)}, set it to {what}.")
 
 
 def check_draw(num_rows: Any, seed: Any) -> None:
@@ -147,7 +150,7 @@ def check_output_dir(name: str, value: Any) -> None:
         `ValueError`: If it cannot be written to.
     """
     if not isinstance(value, str | os.PathLike) or not str(value).strip():
-        raise ValueError(f"`{name}` is {value!r}, set it to the path of a directory.")
+        raise ValueError(f"`{name}` is {show(value)}, set it to the path of a directory.")
     path = Path(value).absolute()
     problem = ""
     try:
@@ -200,7 +203,7 @@ def check_fields(options: Any, positive: Sequence[str] = ()) -> None:
         if get_origin(kind) is list:
             if not isinstance(value, list) or not value:
                 way_out = f"write it as a list: [{value}]" if isinstance(value, str) else "set it to a list of texts"
-                raise ValueError(f"`{name}` is {value!r}, {way_out}.")
+                raise ValueError(f"`{name}` is {show(value)}, {way_out}.")
             for item in value:
                 check_text(name, item)
         elif value is None and type(None) in kinds or dict in kinds and isinstance(value, dict):
@@ -232,5 +235,5 @@ def check_names(problem: str, names: Iterable[str], function: Callable) -> None:
 
 def did_you_mean(word: Any, known: Sequence[str]) -> str:
     """The nearest known name as a sentence that begins with a space, empty where none is near."""
-    near = get_close_matches(str(word), known, n=1)
+    near = get_close_matches(word, known, n=1) if isinstance(word, str) else []
     return f" Did you mean {near[0]!r}?" if near else ""

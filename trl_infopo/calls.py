@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+from ._show import DEEPEST
 from .users.base import UserSimulatorError, encodable
 
 
-DEEPEST = 100  # levels of nesting in a message
 GRACE = 10.0  # seconds that an event loop may be late before it counts as blocked
 
 
@@ -77,7 +77,7 @@ def encodable_message(message: Any, depth: int = 0) -> Any:
 
 def tool_content(result: Any) -> str | list:
     """
-    What a tool's result is in its message, as TRL has it: a list of content blocks stays one, all else becomes text.
+    What a tool's result is in its message, as TRL has it: a list stays one, all else becomes text.
 
     Args:
         result (`Any`):
@@ -91,6 +91,28 @@ def tool_content(result: Any) -> str | list:
     """
     text = str(result)  # of a list too: what is in it may not be able to say what it is, in a template or a log
     return encodable_message(result if isinstance(result, list) else text)
+
+
+def block_content(result: Any) -> str | list:
+    """
+    What a tool's result is in a message of our loop, whose agents are shown text alone: a list of text blocks stays
+    one, all else becomes text. Some chat templates fail at other lists, and some show nothing of them.
+
+    Args:
+        result (`Any`):
+            What the tool returned.
+
+    Returns:
+        `str` or `list`: The content, encodable.
+
+    Raises:
+        `Exception`: What the result raises that cannot be made text of.
+    """
+    return tool_content(result if isinstance(result, list) and result and all(map(_is_text, result)) else str(result))
+
+
+def _is_text(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)
 
 
 def call(function: Callable, arguments: dict[str, Any], timeout: float | None = None) -> Any:
@@ -189,7 +211,7 @@ def guard_event_loop(event_loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _exit_error(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"{type(error).__name__}: {error}")
+    return RuntimeError(f"{type(error).__name__}: {error_text(error)}")
 
 
 def run_on(event_loop: asyncio.AbstractEventLoop, coroutine: Coroutine, limit: float | None = None) -> Any:

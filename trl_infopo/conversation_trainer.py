@@ -30,6 +30,7 @@ from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, w
 from ._environment import find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
+from ._show import as_rows, show
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
 from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
@@ -49,7 +50,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     - `_generate`, to make encodable what environments and the policy bring into it;
     - `_calculate_rewards`, to refuse infinite rewards, and to see that no user is forgotten;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
-      were well.
+      were well;
+    - `log`, to write a completions table whatever was sampled and returned.
 
     It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
     """
@@ -107,8 +109,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         except SystemExit as error:
             raise RuntimeError(
-                f"A `reset`, a reward or a `rollout_func` called `sys.exit({error.code!r})`, which would end the run "
-                "as if it were complete. Raise an error there, or return."
+                f"A `reset`, a reward or a `rollout_func` called `sys.exit({show(error.code)})`, which would end the "
+                "run as if it were complete. Raise an error there, or return."
             ) from error
 
     def _generate(self, prompts):
@@ -313,6 +315,17 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._metrics[mode][f"infopo/{name}"].append(value)
+
+    def log(self, logs, *args, **kwargs):
+        whole = self._logs
+        if self.log_completions and self.accelerator.is_main_process:
+            prompts = [as_rows(messages) for messages in whole["prompt"]]
+            completions = [as_rows(messages, is_sampled=True) for messages in whole["completion"]]
+            self._logs = {**whole, "prompt": prompts, "completion": completions}
+        try:
+            super().log(logs, *args, **kwargs)
+        finally:
+            self._logs = whole
 
     def _max_over_processes(self, counts: list[int]) -> list[int]:
         """Elementwise maximum over all processes."""

@@ -41,6 +41,7 @@ from rich.table import Table
 from ._describe import describe
 from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
 from ._progress import ProgressBar
+from ._show import as_json, show
 from .calls import call, encodable_message, guard_event_loop, run_on
 from .policies import Policy, PolicyError, SeededEpisode, load_policy
 from .rollout import converse, converses, find_tools
@@ -278,24 +279,26 @@ def _check_arguments(users: Any, dataset: Any, **arguments) -> list[dict]:
         json.dumps(dict(kwargs or {}))
     except (TypeError, ValueError) as error:
         example = '{"enable_thinking": False}'
-        raise ValueError(f"`chat_template_kwargs` is {kwargs!r}, set it to a dict like {example}: {error}.") from None
+        raise ValueError(
+            f"`chat_template_kwargs` is {show(kwargs)}, set it to a dict like {example}: {error}."
+        ) from None
 
     if not isinstance(users, Mapping) or not users:
-        problem = "is empty" if isinstance(users, Mapping) else f"is {users!r}"
+        problem = "is empty" if isinstance(users, Mapping) else f"is {show(users)}"
         raise ValueError(f"`users` {problem}. Pass a factory of environments for each user, by the user's name.")
     for user, make in users.items():
         check_text("users", user)
         check_callable(f"users[{user!r}]", make, "a class or function that makes an environment")
 
     if isinstance(dataset, str | Mapping) or not isinstance(dataset, Iterable):
-        raise ValueError(f"`dataset` is {dataset!r:.200}. Pass tasks as rows with a conversational `prompt`.")
+        raise ValueError(f"`dataset` is {show(dataset)}. Pass tasks as rows with a conversational `prompt`.")
     rows = list(dataset)
     if not rows:
         raise ValueError("`dataset` has no rows. Pass tasks as rows with a conversational `prompt`.")
     for i, row in enumerate(rows):
         prompt = row.get("prompt") if isinstance(row, Mapping) else None
         if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
-            problem = f"is {row!r:.200}" if prompt is None else f"has the prompt {prompt!r:.200}"
+            problem = f"is {show(row)}" if prompt is None else f"has the prompt {show(prompt)}"
             raise ValueError(
                 f"Row {i} of `dataset` {problem}. Give it a conversational `prompt`: a list of messages like "
                 '{"role": "user", "content": "Hello."}.'
@@ -625,11 +628,11 @@ def _reward(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> fl
         reward = run_on(event_loop, reward)
     try:
         number = math.nan if isinstance(reward, str) else float(reward)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(
-            f"`{type(episode.environment).__name__}.get_reward` returned {reward!r} in {episode.name}. Return a "
+            f"`{type(episode.environment).__name__}.get_reward` returned {show(reward)} in {episode.name}. Return a "
             "finite number."
         )
     return number
@@ -646,7 +649,7 @@ def _record(job: tuple[int, int, str], episode: SeededEpisode, reward: float, su
         "num_turns": episode.num_actions,
         "num_questions": len(feedback_blocks(episode.completion)),
         "stop_reason": str(episode.stop_reason),
-        "messages": episode.prompt + episode.completion + episode.feedback,
+        "messages": as_json(episode.prompt + episode.completion + episode.feedback),
     }
 
 
@@ -738,7 +741,7 @@ def _find_problem(entry: Any, settings: dict | None) -> str:
         if name not in entry:
             return f"is not an episode: it has no `{name}`"
         if not is_right(entry[name]):
-            return f"is not an episode: its `{name}` is {entry[name]!r:.200}"
+            return f"is not an episode: its `{name}` is {show(entry[name])}"
     if entry["task"] >= settings["num_tasks"]:
         return f"is of the task {entry['task']}, but there are {settings['num_tasks']}"
     return "" if entry["user"] in settings["users"] else f"is of the user {entry['user']!r}, whom the settings lack"

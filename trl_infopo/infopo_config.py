@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from trl import GRPOConfig
 
 from ._options import check_bool, check_choice, check_names, check_number
+from ._show import show
 from .fusion import LARGEST_COEF
 from .users.base import encodable
 
@@ -263,7 +264,7 @@ class InfoPOConfig(GRPOConfig):
         """TRL takes numbers that are none, and trains weights that are none with them."""
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and (math.isnan(number) or (math.isinf(number) and name not in UNLIMITED)):
-                raise ValueError(f"`{name}` is {value!r}, set it to a finite number.")
+                raise ValueError(f"`{name}` is {show(value)}, set it to a finite number.")
 
 
 def check_placeholder(name: str, placeholder) -> None:
@@ -273,11 +274,11 @@ def check_placeholder(name: str, placeholder) -> None:
     """
     if not isinstance(placeholder, str) or not placeholder.strip():
         raise ValueError(
-            f"`{name}` is {placeholder!r}, which leaves the counterfactual without feedback. Set it to a text that "
-            "says nothing, such as 'No information found.'."
+            f"`{name}` is {show(placeholder)}, which leaves the counterfactual without feedback. Set it to a text "
+            "that says nothing, such as 'No information found.'."
         )
     if encodable(placeholder) != placeholder:
         raise ValueError(
-            f"`{name}` is {placeholder!r}, with half a surrogate pair in it, which no tokenizer takes. Set it to a "
-            "text that UTF-8 can encode."
+            f"`{name}` is {show(placeholder)}, with half a surrogate pair in it, which no tokenizer takes. Set it to "
+            "a text that UTF-8 can encode."
         )

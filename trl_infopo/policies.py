@@ -38,6 +38,7 @@ from trl.chat_template_utils import (
 
 from ._compat import is_malformed_call, parse_action
 from ._describe import describe
+from ._show import show
 from .rollout import Episode, StopReason, TokenPolicy
 from .turns import render_feedback
 from .users.endpoint import ChatClient, Completion, EndpointError, read_arguments
@@ -140,7 +141,7 @@ class ScriptedPolicy:
                 message = self.function(messages, list(episode.tools.values()))
                 if not _is_message(message):
                     raise PolicyError(
-                        f"The policy {describe(self.function)} returned {message!r} in {episode.name}. Return a "
+                        f"The policy {describe(self.function)} returned {show(message)} in {episode.name}. Return a "
                         '`dict` with the `role` "assistant", text as its `content`, and for tool calls `tool_calls`, '
                         'a list of {"function": {"name": ..., "arguments": ...}}.'
                     )

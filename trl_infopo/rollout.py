@@ -16,7 +16,6 @@
 
 import asyncio
 import math
-import reprlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,8 @@ from inspect import isawaitable
 from typing import Any
 
 from ._environment import check_users, converses, find_tools, find_user, is_done
-from .calls import FeedbackTimeout, call, error_text, finish, run_on, tool_content
+from ._show import show
+from .calls import FeedbackTimeout, block_content, call, error_text, finish, run_on, tool_content
 from .turns import MALFORMED_CALL
 from .users import UserSimulatorError
 from .users.base import encodable
@@ -392,7 +392,7 @@ class _Call:
             )
         if self.error is None:
             try:
-                content = tool_content(result)
+                content = block_content(result) if converses(episode.environment) else tool_content(result)
             except Exception as error:  # its result cannot say what it is
                 self.error = error
         if self.error is not None:
@@ -404,7 +404,7 @@ class _Call:
     def _deliver_reply(self) -> None:
         episode, result = self.episode, self.result
         if self.error is not None:
-            cause = error_text(self.error) or reprlib.repr(self.error)
+            cause = error_text(self.error) or show(self.error)
             cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
             if isinstance(self.error, FeedbackTimeout):
                 cause += " Raise `feedback_timeout`, or see why it takes so long."
@@ -418,7 +418,7 @@ class _Call:
         else:
             raise UserSimulatorError(
                 f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.reply` returned "
-                f"{reprlib.repr(result)}. Return text, or None to end the conversation."
+                f"{show(result)}. Return text, or None to end the conversation."
             )
 
 

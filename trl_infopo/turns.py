@@ -141,7 +141,8 @@ def render_feedback(
             for function in functions
         )
     else:
-        action, other_action = ({"role": "assistant", "content": content} for content in ("dummy", "other"))
+        # Of different lengths, so that a tokenizer that does not know the word tells them apart as well
+        action, other_action = ({"role": "assistant", "content": content} for content in ("dummy", "dummy dummy"))
 
     def render(messages: list[dict], add_generation_prompt: bool) -> list[int]:
         return tokenizer.apply_chat_template(
@@ -165,7 +166,7 @@ def render_feedback(
             "The chat template does not keep an assistant message as it was sampled, up to a token that ends "
             f"generation (ids {list(eos_token_ids)}), once a {feedback[0]['role']} message follows on it. Set a chat "
             "template that is prefix-preserving, or see whether `model.generation_config.eos_token_id` holds the "
-            "token with which the template ends assistant messages."
+            "token with which the template ends assistant messages, and whether the tokenizer has tokens for any text."
         )
     return full_ids[ends[-1] :]
 

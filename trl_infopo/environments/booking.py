@@ -18,6 +18,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from .._options import check_bool, check_choice, check_draw, check_number
+from .._show import show
 from ..users import NOTHING_TO_ADD, PERSONAS, Fact, Scenario, ScriptedUser
 
 
@@ -233,10 +234,10 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3
     from datasets import Dataset
 
     if split not in ("train", "test"):
-        raise ValueError(f"`split` is {split!r}, choose 'train' or 'test': the booking game has no other.")
+        raise ValueError(f"`split` is {show(split)}, choose 'train' or 'test': the booking game has no other.")
     check_draw(num_rows, seed)
     if num_slots not in (3, 4):
-        raise ValueError(f"`num_slots` is {num_slots!r}, choose 3 (tables and lessons) or 4 (parties and shows).")
+        raise ValueError(f"`num_slots` is {show(num_slots)}, choose 3 (tables and lessons) or 4 (parties and shows).")
     kinds = KINDS if num_slots == 3 else LARGE_KINDS
     rng = random.Random(int(seed))
     rows = []

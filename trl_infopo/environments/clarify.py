@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .._options import check_callable, check_choice, check_draw
+from .._show import show
 from ..users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
 from .clarify_domains import DOMAINS, Domain
 
@@ -223,7 +224,7 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[
     check_choice("split", split, SPLITS)
     check_draw(num_rows, seed)
     if not domains or not set(domains) <= set(DOMAINS):
-        raise ValueError(f"`domains` is {domains!r}, choose some of {list(DOMAINS)}.")
+        raise ValueError(f"`domains` is {show(domains)}, choose some of {list(DOMAINS)}.")
     rng = random.Random(int(seed))
     rows = []
     while len(rows) < num_rows:

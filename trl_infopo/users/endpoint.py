@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 from .._describe import hidden_texts, public_url
 from .._options import check_number, did_you_mean
 from .._secrets import without_secrets
+from .._show import show
 from .base import Usage, encodable
 
 
@@ -119,7 +120,7 @@ class ChatClient:
         if find_spec("openai") is None:
             raise ImportError(f'{type(self).__name__} needs the package `openai`: pip install "trl-infopo[users]"')
         if not isinstance(model, str) or not model:
-            raise ValueError(f"`model` is {model!r}, set it to the name of a model at the endpoint.")
+            raise ValueError(f"`model` is {show(model)}, set it to the name of a model at the endpoint.")
         check_number("timeout", timeout, above=0, hint="the seconds that an attempt may take")
         check_number("max_retries", max_retries, integer=True, at_least=0)
         check_number("backoff", backoff, at_least=0)
@@ -474,8 +475,9 @@ def _check_request_options(options: dict | None) -> dict:
     for name in options:
         if name not in known:
             raise ValueError(
-                f"`request_options` has {name!r}, which is no option to set here.{did_you_mean(name, sorted(known))} "
-                "What the client of `openai` does not know goes into `extra_body`."
+                f"`request_options` has {show(name)}, which is no option to set here."
+                f"{did_you_mean(name, sorted(known))} What the client of `openai` does not know goes into "
+                "`extra_body`."
             )
     for name in ("extra_headers", "extra_query", "extra_body"):
         if not isinstance(options.get(name) or {}, dict):

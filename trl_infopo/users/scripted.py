@@ -16,6 +16,7 @@ import random
 import re
 from collections.abc import Iterable
 
+from .._options import check_choice
 from .base import Fact, Scenario
 
 
@@ -82,8 +83,7 @@ class ScriptedUser:
     """
 
     def __init__(self, scenario: Scenario, seed: int = 0, persona: str = "plain", patience: int = 3):
-        if persona not in PERSONAS:
-            raise ValueError(f"`persona` is {persona!r}, choose one of {list(PERSONAS)}.")
+        check_choice("persona", persona, list(PERSONAS))
         if patience < 1:
             raise ValueError(f"`patience` is {patience}, set it to at least 1: a user hears one message.")
         self.scenario = scenario

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from ..._options import check_choice
 from ...users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
 from .sandbox import Limits, SandboxError, SandboxResult, run_code, sandbox_limitation
 from .tasks import Function, catalogue, hidden_tests, split_of
@@ -247,8 +248,7 @@ def cocode_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
     """
     from datasets import Dataset
 
-    if split not in SPLITS:
-        raise ValueError(f"`split` is {split!r}, choose one of {list(SPLITS)}.")
+    check_choice("split", split, list(SPLITS))
     tasks = {
         name: [variant for variant in function.variants() if split_of(name, variant) == split]
         for name, function in catalogue().items()

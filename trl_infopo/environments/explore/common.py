@@ -46,7 +46,7 @@ def import_games(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name.partition(".")[0]:
             raise
-        raise ImportError(f"This environment needs `{error.name}`: pip install trl-infopo[games]") from error
+        raise ImportError(f'This environment needs `{error.name}`: pip install "trl-infopo[games]"') from error
 
 
 def split_of(level: str) -> str:

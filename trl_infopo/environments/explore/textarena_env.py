@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..._options import check_choice, check_draw, check_text, did_you_mean
+from ..._show import show
 from .common import GAME_OVER, NOTHING_HAPPENS, SPLITS, import_games, split_of
 
 
@@ -60,7 +61,9 @@ class TextArenaGame:
         self._textarena = import_games("textarena")
         games = self._textarena.envs.registration.ENV_REGISTRY
         if game_id not in games:
-            raise ValueError(f"`game_id` is {game_id!r}, which textarena does not have.{did_you_mean(game_id, games)}")
+            raise ValueError(
+                f"`game_id` is {show(game_id)}, which textarena does not have.{did_you_mean(game_id, games)}"
+            )
         try:
             self._game = self._textarena.make(game_id, **options)
         except TypeError as error:

@@ -1,0 +1,107 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What may be anything, as text and as JSON. Nothing here raises an error of the value's own."""
+
+import json
+from typing import Any
+
+
+LONGEST = 200  # characters of a value in an error
+DEEPEST = 100  # levels of nesting in a message
+
+
+def safe_repr(value: Any) -> str:
+    """The `repr` of a value, in text that can be encoded; its type where it has none, as integers of 5000 digits."""
+    try:
+        return repr(value).encode(errors="replace").decode()
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def show(value: Any) -> str:
+    """
+    A value as an error shows it.
+
+    Args:
+        value (`Any`):
+            What was sampled, said, returned or set.
+
+    Returns:
+        `str`: Its [`safe_repr`], cut where it is long.
+    """
+    text = safe_repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def as_json(value: Any, depth: int = 0) -> Any:
+    """
+    A value in the types that JSON has.
+
+    Args:
+        value (`Any`):
+            A message, or a part of one.
+        depth (`int`, *optional*, defaults to `0`):
+            How deep in the message the part is.
+
+    Returns:
+        `Any`: The same where JSON has it, and the text of [`show`] for what it does not have.
+    """
+    if isinstance(value, dict) and depth <= DEEPEST:
+        return {key if isinstance(key, str) else show(key): as_json(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple) and depth <= DEEPEST:
+        return [as_json(item, depth + 1) for item in value]
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return show(value)
+    return value
+
+
+def as_rows(messages: list[dict] | str, is_sampled: bool = False) -> list[dict] | str:
+    """
+    Messages for a table, in which all values of a field are of one type: content that is a list becomes JSON text.
+
+    Args:
+        messages (`list[dict]` or `str`):
+            Messages, or plain text, which a table holds as it is.
+        is_sampled (`bool`, *optional*, defaults to `False`):
+            Whether they were parsed from what a policy sampled, so that their calls may hold anything: a call becomes
+            its name and its arguments, and these JSON text.
+
+    Returns:
+        `list[dict]` or `str`: The same for a table.
+    """
+    if isinstance(messages, str):
+        return messages
+    # A dataset gives all its messages the fields of any, which TRL's printing takes for there
+    rows = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    for row in rows:
+        if isinstance(row.get("content"), list):
+            row["content"] = _as_json_text(row["content"])
+        if is_sampled and row.get("tool_calls"):
+            row["tool_calls"] = [
+                {"type": "function", "function": _as_row(call["function"])} for call in row["tool_calls"]
+            ]
+    return rows
+
+
+def _as_row(function: dict) -> dict:
+    arguments = function["arguments"]
+    # TRL prints the items of an object
+    arguments = arguments if isinstance(arguments, dict) else {"arguments": arguments}
+    return {"name": function["name"], "arguments": _as_json_text(arguments)}
+
+
+def _as_json_text(value: Any) -> str:
+    return json.dumps(as_json(value), ensure_ascii=False)
