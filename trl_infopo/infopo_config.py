@@ -116,7 +116,7 @@ class InfoPOConfig(GRPOConfig):
             "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
             "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
             "them.",
-            "choices": ["group", "group_scale", "batch", "none"],
+            "choices": ["group", "group_scale", "group_acts", "group_turn", "batch", "none"],
         },
     )
     info_gain_granularity: str = field(
@@ -202,6 +202,24 @@ class InfoPOConfig(GRPOConfig):
             "help": "Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in "
             "evaluation."
         },
+    )
+
+    info_gain_settled: bool = field(
+        default=False,
+        metadata={"help": "Whether gains count only in rollouts that were not cut by a limit of turns or tokens."},
+    )
+    info_gain_horizon: int = field(
+        default=1, metadata={"help": "Number of following actions whose change is the gain of a turn."}
+    )
+    gate_in_range: bool = field(
+        default=False,
+        metadata={"help": "Whether the gate's temperature is in units of the range of rewards seen in the run."},
+    )
+    gate_headroom: bool = field(
+        default=False, metadata={"help": "Whether the gate closes where a group reaches the highest reward."}
+    )
+    gate_agreement: bool = field(
+        default=False, metadata={"help": "Whether the gate closes where gains do not go together with rewards."}
     )
 
     def __new__(cls, *args, **kwargs):

@@ -26,10 +26,11 @@ from trl.trainer.utils import get_config_model_id
 from ._checks import check_options, placeholder_of
 from ._options import check_names
 from .conversation_trainer import ConversationTrainer
-from .fusion import FusedAdvantages, fuse_advantages
+from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, gain_reward_correlation, headroom
 from .infopo_config import InfoPOConfig, check_placeholder
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
+from .rollout import StopReason
 from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, segment_turns
 
 
@@ -114,6 +115,8 @@ class InfoPOTrainer(ConversationTrainer):
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
         self._batches_without_gain = 0
+        self._reward_range = RewardRange()
+        self._agreement = Agreement()
         if self._is_active and self.rollout_func is not None and self.tools:
             raise ValueError(
                 "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
@@ -160,6 +163,10 @@ class InfoPOTrainer(ConversationTrainer):
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             information_gain = self._score(output, completion_ids, turns, masked_observations)
+        if self.args.info_gain_settled:
+            for i, reason in enumerate(self._stop_reasons):
+                if reason in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
+                    information_gain[i] = torch.nan
         seconds = time.perf_counter() - start
         fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, information_gain)
 
@@ -286,6 +293,7 @@ class InfoPOTrainer(ConversationTrainer):
                 batch_size=self.args.info_gain_batch_size or batch_size,
                 factual_logps=factual_logps,
                 max_over_processes=max_over_processes,
+                horizon=self.args.info_gain_horizon,
             )
         information_gain[:, : gains.size(1)] = gains
         return information_gain
@@ -314,6 +322,21 @@ class InfoPOTrainer(ConversationTrainer):
         rewards[~takes_part] = torch.nan
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
+        gate_factor = torch.ones_like(rewards)
+        if self.model.training:
+            self._reward_range = self._reward_range.update(rewards)
+            if self.args.gate_agreement:
+                correlations = gain_reward_correlation(information_gain, rewards, num_generations)
+                self._agreement = self._agreement.update(correlations)
+        if self.args.gate_headroom:
+            factors = headroom(rewards.view(-1, num_generations), self._reward_range)
+            gate_factor = factors.repeat_interleave(num_generations)
+        if self.args.gate_agreement:
+            gate_factor = gate_factor * self._agreement.weight
+        temperature = self.args.gate_temperature
+        if self.args.gate_in_range and self._reward_range.width > 0:
+            temperature = temperature * self._reward_range.width
+
         fused = fuse_advantages(
             rewards,
             outcome_advantages,
@@ -321,12 +344,13 @@ class InfoPOTrainer(ConversationTrainer):
             action_lengths,
             num_generations,
             coef=self.args.info_gain_coef,
-            temperature=self.args.gate_temperature,
+            temperature=temperature,
             gate=self.args.gate,
             normalization=self.args.info_gain_normalization,
             granularity=self.args.info_gain_granularity,
             rescale=self.args.info_gain_rescale,
             only=self.args.info_gain_only,
+            gate_factor=gate_factor,
         )
         metrics = infopo_metrics(
             fused,
@@ -338,6 +362,8 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             only=self.args.info_gain_only,
         )
+        if self.args.gate_agreement:
+            metrics["gate/agreement"] = self._agreement.weight
         self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
         if num_infinite:
             warnings.warn(

@@ -91,3 +91,8 @@ REGIMES = {
         options={"max_turns": 10, "max_completion_length": 200},
     ),
 }
+
+# Settings are chosen on one half of the regimes and seeds, and put to the test on the other
+CHOOSING = ("booking", "no_notes", "distracting", "silent", "clarify")
+CHOOSING_SEEDS = (0, 1, 2)
+CONFIRMING_SEEDS = (3, 4, 5)

@@ -76,7 +76,7 @@ class Sizes:
             Steps of the supervised warm start, each on 32 conversations.
         num_demonstrations (`int`, *optional*, defaults to `4096`):
             Number of conversations that the warm start draws from.
-        steps (`int`, *optional*, defaults to `120`):
+        steps (`int`, *optional*, defaults to `100`):
             Steps of reinforcement learning.
         eval_steps (`int`, *optional*, defaults to `20`):
             Steps between two evaluations.
@@ -90,7 +90,7 @@ class Sizes:
 
     warm_start_steps: int = 512
     num_demonstrations: int = 4096
-    steps: int = 120
+    steps: int = 100
     eval_steps: int = 20
     num_prompts: int = 8
     num_generations: int = 8
