@@ -15,7 +15,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,17 +27,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.learning import grid, tables
 from benchmarks.learning.arms import ARMS, ShuffledTrainer
-from benchmarks.learning.families import FAMILIES, classify_booking, classify_clarify, tool_call
+from benchmarks.learning.families import FAMILIES
+from benchmarks.learning.families.booking import classify_booking
+from benchmarks.learning.families.clarify import classify_clarify
+from benchmarks.learning.families.common import tool_call
 from benchmarks.learning.regimes import REGIMES
 from benchmarks.learning.run import (
     Sizes,
     demonstrations,
+    load_warm_start,
     make_config,
     measured,
     read_result,
     result_path,
     run_settings,
     train,
+    warm_start_settings,
     write_atomically,
 )
 from trl_infopo import InfoPOTrainer
@@ -291,6 +296,17 @@ class TestRuns:
         other = train("booking", "grpo", 1, TINY, tmp_path)
         assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
         assert other["settings"]["warm_start"]["seed"] == 1
+
+    def test_other_demonstrations_make_another_warm_start(self, monkeypatch, tmp_path):
+        """Where only the code of a family changed, no weights of before are taken."""
+        settings = warm_start_settings(REGIMES["booking"], 0, TINY)
+        load_warm_start(settings, tmp_path)
+        load_warm_start(settings, tmp_path)
+        assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 1
+        silent = partial(FAMILIES["booking"].demonstrate, has_notes=False)
+        monkeypatch.setitem(FAMILIES, "booking", replace(FAMILIES["booking"], demonstrate=silent))
+        load_warm_start(settings, tmp_path)
+        assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
 
 
 def test_the_control_deals_the_gains_of_a_group_out_anew(monkeypatch):
