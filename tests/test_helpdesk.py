@@ -19,7 +19,7 @@ import json
 import pickle
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -651,3 +651,11 @@ class TestDataset:
     def test_unknown_split(self):
         with pytest.raises(ValueError, match=r"`split` is 'dev', choose one of \['train', 'validation', 'test'\]"):
             helpdesk_dataset("dev", 1)
+
+    def test_kinds_can_be_chosen(self):
+        drawn = Counter(helpdesk_dataset("train", 400, kinds=("cancel", "refuse", "refuse"))["kind"])
+        assert set(drawn) == {"cancel", "refuse"}
+        assert drawn["refuse"] > 1.5 * drawn["cancel"]
+        for kinds in (("cancels",), ()):
+            with pytest.raises(ValueError, match=r"`kinds` is \(.*\), choose some of \['cancel', 'address'"):
+                helpdesk_dataset("train", 1, kinds=kinds)
