@@ -411,6 +411,17 @@ class TestDatabase:
         for status in ("processing", "shipped", "delivered"):
             assert count(f"SELECT * FROM orders WHERE status = '{status}'") > 100
 
+    def test_equality_is_that_of_the_contents(self, db):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing'").fetchone()
+        straight, detour = Shop(), Shop()
+        assert straight.equals(detour)
+        straight.change_address(order_id, "12 Elm Street", "Oslo", "12345")
+        assert not straight.equals(detour)
+        detour.change_address(order_id, "1 Rose Lane", "Rome", "54321")
+        detour.change_address(order_id, "12 Elm Street", "Oslo", "12345")
+        assert straight.db.serialize() != detour.db.serialize()
+        assert straight.equals(detour)
+
     def test_cancel_order(self, env, db):
         [order_id, paid, method] = db.execute(
             """

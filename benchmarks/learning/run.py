@@ -203,14 +203,15 @@ def load_warm_start(settings: dict, cache: Path = CACHE) -> tuple[PreTrainedMode
     """The policy that all arms of a seed start from, made once and kept for as long as its demonstrations last."""
     family = FAMILIES[settings["family"]]
     tokenizer = build_tokenizer(family.phrases)
-    talks = demonstrations(family, settings["habits"], settings["num_demonstrations"], settings["seed"])
-    content = json.dumps([settings, family.phrases, talks["messages"][:]], sort_keys=True)
+    # Where the code of a family changes, so do its demonstrations. A sample of them tells, and is quick to make
+    sample = demonstrations(family, settings["habits"], min(256, settings["num_demonstrations"]), settings["seed"])
+    content = json.dumps([settings, family.phrases, sample["messages"][:]], sort_keys=True)
     key = sha256(content.encode()).hexdigest()[:12]
     path = cache / "warm_starts" / f"{settings['family']}-{settings['seed']}-{key}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            model = make_warm_start(talks, tokenizer, settings)
+            model = make_warm_start(family, tokenizer, settings)
             temporary = path.with_suffix(".tmp")
             torch.save(model.state_dict(), temporary)
             temporary.replace(path)
@@ -219,7 +220,7 @@ def load_warm_start(settings: dict, cache: Path = CACHE) -> tuple[PreTrainedMode
     return model, tokenizer
 
 
-def make_warm_start(talks: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, settings: dict) -> PreTrainedModel:
+def make_warm_start(family: Family, tokenizer: PreTrainedTokenizerBase, settings: dict) -> PreTrainedModel:
     set_seed(settings["seed"])
     model = build_policy(tokenizer)
     with TemporaryDirectory() as output_dir:
@@ -233,7 +234,7 @@ def make_warm_start(talks: datasets.Dataset, tokenizer: PreTrainedTokenizerBase,
                 **SHARED_OPTIONS,
                 **settings["options"],
             ),
-            train_dataset=talks,
+            train_dataset=demonstrations(family, settings["habits"], settings["num_demonstrations"], settings["seed"]),
             processing_class=tokenizer,
         )
         trainer.remove_callback(PrinterCallback)

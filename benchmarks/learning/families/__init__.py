@@ -19,8 +19,10 @@ A demonstrator masters the form of a game, but neither what to ask nor when to s
 from .booking import BOOKING
 from .clarify import CLARIFY
 from .common import QUESTIONS, Family
+from .explore import EXPLORE
+from .helpdesk import HELPDESK
 
 
 __all__ = ["FAMILIES", "QUESTIONS", "Family"]
 
-FAMILIES = {"booking": BOOKING, "clarify": CLARIFY}
+FAMILIES = {"booking": BOOKING, "clarify": CLARIFY, "helpdesk": HELPDESK, "explore": EXPLORE}

@@ -60,7 +60,7 @@ class Family:
     tasks: tuple[dict, ...] = ({},)
 
 
-def tool_call(content: str, name: str, **arguments) -> dict:
+def tool_call(content: str, name: str, /, **arguments) -> dict:
     call = {"type": "function", "function": {"name": name, "arguments": arguments}}
     return {"role": "assistant", "content": content, "tool_calls": [call]}
 
