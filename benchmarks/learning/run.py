@@ -200,10 +200,13 @@ def demonstrations(family: Family, habits: dict, num_rows: int, seed: int) -> da
 
 
 def load_warm_start(settings: dict, cache: Path = CACHE) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The policy that all arms of a seed start from, made once and kept."""
+    """The policy that all arms of a seed start from, made once and kept for as long as its demonstrations last."""
     family = FAMILIES[settings["family"]]
     tokenizer = build_tokenizer(family.phrases)
-    key = sha256(json.dumps([settings, family.phrases], sort_keys=True).encode()).hexdigest()[:12]
+    # Where the code of a family changes, so do its demonstrations. A sample of them tells, and is quick to make
+    sample = demonstrations(family, settings["habits"], min(256, settings["num_demonstrations"]), settings["seed"])
+    content = json.dumps([settings, family.phrases, sample["messages"][:]], sort_keys=True)
+    key = sha256(content.encode()).hexdigest()[:12]
     path = cache / "warm_starts" / f"{settings['family']}-{settings['seed']}-{key}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
