@@ -33,7 +33,7 @@ from benchmarks.learning.families.clarify import classify_clarify
 from benchmarks.learning.families.common import first_call, tool_call
 from benchmarks.learning.families.explore import classify_explore
 from benchmarks.learning.families.helpdesk import classify_helpdesk
-from benchmarks.learning.regimes import REGIMES
+from benchmarks.learning.regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
 from benchmarks.learning.run import (
     Sizes,
     demonstrations,
@@ -91,6 +91,11 @@ class TestRegimes:
         one, same, other = (demonstrations(family, regime.habits, 40, seed)["messages"][:] for seed in (0, 0, 1))
         assert one == same
         assert one != other
+
+
+def test_settings_are_confirmed_where_they_were_not_chosen():
+    assert set(CHOOSING) < set(REGIMES)
+    assert not set(CHOOSING_SEEDS) & set(CONFIRMING_SEEDS)
 
 
 @pytest.mark.parametrize("regime_name", list(REGIMES))
@@ -305,6 +310,9 @@ class TestTables:
         assert low < 1 < high
         assert low < ratio < high
 
+    def test_a_verdict_needs_an_interval_that_excludes_grpo(self):
+        assert [tables.verdict(*ends) for ends in ((1.1, 2), (0.9, 1.1), (0.5, 0.9))] == ["helps", "neutral", "hurts"]
+
     def test_the_page_is_made_of_results_alone(self, tmp_path):
         for seed in range(3):
             write(tmp_path, arm="grpo", seed=seed, successes=(0.0, 0.2, 0.4 + 0.1 * seed))
@@ -316,6 +324,7 @@ class TestTables:
         assert "| GRPO | 3 |" in page
         assert "| InfoPO, `group` (paper) | 3 | 0.425 ± 0.025 | 1.89 [1.80, 2.00] |" in page
         assert "| InfoPO, `group_scale` | 1 | 0.500 |  |" in page
+        assert "| [`booking`](#booking) | choosing | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
         assert "7 runs" in page
 
     def test_the_same_results_make_the_same_figure(self, tmp_path):

@@ -224,7 +224,9 @@ def normalize_information_gain(
         normalization (`str`, *optional*, defaults to `"group"`):
             `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
             root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
-            gain.
+            gain. `"group_acts"` is `"group"` with the turns that have no gain counting as a gain of 0. `"group_turn"`
+            subtracts the mean of the other rollouts' turns at the same place, where a rollout that has ended counts as
+            a gain of 0, and divides by the group's standard deviation.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
             them (the authors' code).

@@ -11,10 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import json
 import logging
 import textwrap
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +38,7 @@ from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, segme
 
 logger = get_logger(__name__)
 
+GATE_STATE = "gate_state.json"  # in checkpoints
 MANY_BATCHES = 10  # without any gain, after which a run says so
 
 
@@ -117,6 +120,11 @@ class InfoPOTrainer(ConversationTrainer):
         self._batches_without_gain = 0
         self._reward_range = RewardRange()
         self._agreement = Agreement()
+        if self.rollout_func is not None and args.info_gain_settled:
+            raise ValueError(
+                "`info_gain_settled` is True, but how the rollouts of a `rollout_func` end is not known here. Set it "
+                "to False."
+            )
         if self._is_active and self.rollout_func is not None and self.tools:
             raise ValueError(
                 "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
@@ -124,6 +132,19 @@ class InfoPOTrainer(ConversationTrainer):
             )
         if self._is_active and self.info_gain_engine == "tree" and (limitation := tree_limitation(self.model)):
             raise ValueError(f"`info_gain_engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
+
+    def _save_rng_state(self, output_dir):
+        super()._save_rng_state(output_dir)
+        if self.args.should_save:
+            state = {"reward_range": self._reward_range, "agreement": self._agreement}
+            Path(output_dir, GATE_STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _load_rng_state(self, checkpoint):
+        super()._load_rng_state(checkpoint)
+        path = Path(checkpoint, GATE_STATE)
+        if path.is_file():  # not in those of other trainers
+            state = json.loads(path.read_text(encoding="utf-8"))
+            self._reward_range, self._agreement = RewardRange(*state["reward_range"]), Agreement(*state["agreement"])
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         # Before reward functions can touch the messages
@@ -322,21 +343,7 @@ class InfoPOTrainer(ConversationTrainer):
         rewards[~takes_part] = torch.nan
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
-        gate_factor = torch.ones_like(rewards)
-        if self.model.training:
-            self._reward_range = self._reward_range.update(rewards)
-            if self.args.gate_agreement:
-                correlations = gain_reward_correlation(information_gain, rewards, num_generations)
-                self._agreement = self._agreement.update(correlations)
-        if self.args.gate_headroom:
-            factors = headroom(rewards.view(-1, num_generations), self._reward_range)
-            gate_factor = factors.repeat_interleave(num_generations)
-        if self.args.gate_agreement:
-            gate_factor = gate_factor * self._agreement.weight
-        temperature = self.args.gate_temperature
-        if self.args.gate_in_range and self._reward_range.width > 0:
-            temperature = temperature * self._reward_range.width
-
+        gate_factor, temperature = self._adapt_gate(rewards, information_gain, num_generations)
         fused = fuse_advantages(
             rewards,
             outcome_advantages,
@@ -374,6 +381,24 @@ class InfoPOTrainer(ConversationTrainer):
             )
         self._log_columns(len(rewards), information_gain, action_lengths, fused)
         return fused, not information_gain.isnan().all().item()
+
+    def _adapt_gate(
+        self, rewards: torch.Tensor, information_gain: torch.Tensor, num_generations: int
+    ) -> tuple[torch.Tensor, float]:
+        """Factor of each rollout's gate, of shape (B,), and the temperature, by what the run has seen so far."""
+        args, factor = self.args, torch.ones_like(rewards)
+        if self.model.training:
+            self._reward_range = self._reward_range.update(rewards)
+            self._agreement = self._agreement.update(
+                gain_reward_correlation(information_gain, rewards, num_generations)
+            )
+        if args.gate_headroom:
+            factor = headroom(rewards.view(-1, num_generations), self._reward_range)
+            factor = factor.repeat_interleave(num_generations)
+        if args.gate_agreement:
+            factor = factor * self._agreement.weight
+        is_relative = args.gate_relative and self._reward_range.width > 0
+        return factor, args.gate_temperature * (self._reward_range.width if is_relative else 1)
 
     def _warn_of_missing_gains(self, any_scored: bool) -> None:
         self._batches_without_gain = 0 if any_scored else self._batches_without_gain + 1
