@@ -19,7 +19,7 @@ import json
 import pickle
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -411,6 +411,17 @@ class TestDatabase:
         for status in ("processing", "shipped", "delivered"):
             assert count(f"SELECT * FROM orders WHERE status = '{status}'") > 100
 
+    def test_equality_is_that_of_the_contents(self, db):
+        [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing'").fetchone()
+        straight, detour = Shop(), Shop()
+        assert straight.equals(detour)
+        straight.change_address(order_id, "12 Elm Street", "Oslo", "12345")
+        assert not straight.equals(detour)
+        detour.change_address(order_id, "1 Rose Lane", "Rome", "54321")
+        detour.change_address(order_id, "12 Elm Street", "Oslo", "12345")
+        assert straight.db.serialize() != detour.db.serialize()
+        assert straight.equals(detour)
+
     def test_cancel_order(self, env, db):
         [order_id, paid, method] = db.execute(
             """
@@ -651,3 +662,11 @@ class TestDataset:
     def test_unknown_split(self):
         with pytest.raises(ValueError, match=r"`split` is 'dev', choose one of \['train', 'validation', 'test'\]"):
             helpdesk_dataset("dev", 1)
+
+    def test_kinds_can_be_chosen(self):
+        drawn = Counter(helpdesk_dataset("train", 400, kinds=("cancel", "refuse", "refuse"))["kind"])
+        assert set(drawn) == {"cancel", "refuse"}
+        assert drawn["refuse"] > 1.5 * drawn["cancel"]
+        for kinds in (("cancels",), ()):
+            with pytest.raises(ValueError, match=r"`kinds` is \(.*\), choose some of \['cancel', 'address'"):
+                helpdesk_dataset("train", 1, kinds=kinds)

@@ -138,6 +138,39 @@ def test_a_dynamic_rope_agrees_within_its_original_length():
     assert_equal(score_information_gain(model, **rollouts, engine="replay"), naive_gains(model, **rollouts), 1e-4)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("name", "engine"), [("qwen3", "tree"), ("qwen3", "replay"), ("mistral_sliding", "tree"), ("llama", "replay")]
+)
+@pytest.mark.parametrize("horizon", [2, 16])
+def test_a_horizon_adds_up_the_gains_on_later_actions(name, engine, horizon, estimator):
+    """The definition for one action at a time: what lies between is as it was, on both sides."""
+    model, rollouts = tiny_model(name), random_rollouts(seed=3, num_rollouts=3)
+    prompts, completions, turns = (rollouts[key] for key in ("prompt_ids", "completion_ids", "turns"))
+    gains = score_information_gain(model, **rollouts, engine=engine, estimator=estimator, horizon=horizon)
+    expected = torch.full_like(gains, math.nan)
+    for i, (prompt, completion) in enumerate(zip(prompts, completions)):
+        for k, turn in enumerate(turns[i][:-1]):
+            masked = rollouts["masked_observations"][i][k]
+            if masked is None:
+                continue
+            summed = 0.0
+            for later in turns[i][k + 1 : k + 1 + horizon]:
+                action = [completion[j] for j in later.action]
+                between = completion[turn.observation.stop : later.action.start]
+                before = prompt + completion[: turn.observation.start]
+                observation = [completion[j] for j in turn.observation]
+                factual, counterfactual = (
+                    naive_logps(model, before + o + between + action, len(action), 1.0) for o in (observation, masked)
+                )
+                if estimator == "kl":
+                    summed += (factual.exp() * (factual - counterfactual)).sum(-1).mean()
+                else:
+                    summed += (factual - counterfactual)[range(len(action)), action].mean()
+            expected[i, k] = summed
+    assert_equal(gains, expected, 1e-4)
+
+
 @pytest.mark.parametrize("name", ["qwen3", "mistral_sliding", "gemma3_text"])
 def test_tree_agrees_with_the_definition_in_eager_attention(name):
     model, rollouts = tiny_model(name, attn_implementation="eager"), random_rollouts(seed=2)

@@ -15,7 +15,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,17 +27,24 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.learning import grid, tables
 from benchmarks.learning.arms import ARMS, ShuffledTrainer
-from benchmarks.learning.families import FAMILIES, classify_booking, classify_clarify, tool_call
-from benchmarks.learning.regimes import REGIMES
+from benchmarks.learning.families import FAMILIES
+from benchmarks.learning.families.booking import classify_booking
+from benchmarks.learning.families.clarify import classify_clarify
+from benchmarks.learning.families.common import first_call, tool_call
+from benchmarks.learning.families.explore import classify_explore
+from benchmarks.learning.families.helpdesk import classify_helpdesk
+from benchmarks.learning.regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
 from benchmarks.learning.run import (
     Sizes,
     demonstrations,
+    load_warm_start,
     make_config,
     measured,
     read_result,
     result_path,
     run_settings,
     train,
+    warm_start_settings,
     write_atomically,
 )
 from trl_infopo import InfoPOTrainer
@@ -86,6 +93,11 @@ class TestRegimes:
         assert one != other
 
 
+def test_settings_are_confirmed_where_they_were_not_chosen():
+    assert set(CHOOSING) < set(REGIMES)
+    assert not set(CHOOSING_SEEDS) & set(CONFIRMING_SEEDS)
+
+
 @pytest.mark.parametrize("regime_name", list(REGIMES))
 @pytest.mark.parametrize("arm_name", list(ARMS))
 def test_the_settings_of_every_regime_and_arm_make_a_configuration(regime_name, arm_name, tmp_path):
@@ -131,6 +143,56 @@ def test_kinds_of_questions_in_plain_text():
         ]
     messages.append(tool_call("", "propose", choices=""))
     assert classify_clarify(row, messages) == ["useful", "repeated", "useless", None]
+
+
+def test_kinds_of_questions_and_lookups_at_the_help_desk():
+    row = FAMILIES["helpdesk"].make_dataset("test", 1)[0]
+    environment = FAMILIES["helpdesk"].make_environment()
+    environment.reset(**row)
+    order = row["goal"]["order_id"]
+    talk = [
+        ("What is the new address?", "useless"),
+        ("Which order is it?", "useful"),
+        ("Noted. Which order is it?", "repeated"),
+        (tool_call("", "get_order", order_id="W0"), "useless"),
+        (tool_call("", "get_order", order_id=order), "useful"),
+        (tool_call("", "get_order", order_id=order), "repeated"),
+        ("What is the reason?", "useful"),
+        ("What is the new address?", "repeated"),
+        (tool_call("", "cancel_order", order_id=order, reason="mistake"), None),
+        ("Done, you are refunded $1.00.", None),
+        (tool_call("", "close_ticket"), None),
+    ]
+    messages = []
+    for action, _ in talk:
+        message = {"role": "assistant", "content": action} if isinstance(action, str) else action
+        messages.append(message)
+        name, arguments = first_call(message)
+        if name:
+            messages.append({"role": "tool", "name": name, "content": getattr(environment, name)(**arguments)})
+        else:
+            messages.append({"role": "user", "content": environment.user.reply(messages)})
+    assert classify_helpdesk(row, messages) == [kind for _, kind in talk]
+
+
+def test_kinds_of_steps_on_the_ice():
+    environment = FAMILIES["explore"].make_environment()
+    environment.reset(lake=["SFF", "FHF", "FFG"], seed=0)
+    steps = [
+        ("left", "useless"),
+        ("right", "useful"),
+        ("left", "repeated"),
+        ("down", "useful"),
+        ("north", "useless"),
+        ("right", None),
+        ("right", "useless"),
+    ]
+    messages = []
+    for direction, _ in steps:
+        messages.append(tool_call("", "move", direction=direction))
+        messages.append({"role": "tool", "name": "move", "content": environment.move(direction)})
+    messages.append({"role": "assistant", "content": "I have finished."})
+    assert classify_explore({}, messages) == [*(kind for _, kind in steps), None]
 
 
 def result(regime="booking", arm="group", seed=0, sizes=TINY, successes=(0.0, 0.5, 1.0), asked=3.0):
@@ -248,6 +310,9 @@ class TestTables:
         assert low < 1 < high
         assert low < ratio < high
 
+    def test_a_verdict_needs_an_interval_that_excludes_grpo(self):
+        assert [tables.verdict(*ends) for ends in ((1.1, 2), (0.9, 1.1), (0.5, 0.9))] == ["helps", "neutral", "hurts"]
+
     def test_the_page_is_made_of_results_alone(self, tmp_path):
         for seed in range(3):
             write(tmp_path, arm="grpo", seed=seed, successes=(0.0, 0.2, 0.4 + 0.1 * seed))
@@ -259,6 +324,7 @@ class TestTables:
         assert "| GRPO | 3 |" in page
         assert "| InfoPO, `group` (paper) | 3 | 0.425 ± 0.025 | 1.89 [1.80, 2.00] |" in page
         assert "| InfoPO, `group_scale` | 1 | 0.500 |  |" in page
+        assert "| [`booking`](#booking) | choosing | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
         assert "7 runs" in page
 
     def test_the_same_results_make_the_same_figure(self, tmp_path):
@@ -291,6 +357,17 @@ class TestRuns:
         other = train("booking", "grpo", 1, TINY, tmp_path)
         assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
         assert other["settings"]["warm_start"]["seed"] == 1
+
+    def test_other_demonstrations_make_another_warm_start(self, monkeypatch, tmp_path):
+        """Where only the code of a family changed, no weights of before are taken."""
+        settings = warm_start_settings(REGIMES["booking"], 0, TINY)
+        load_warm_start(settings, tmp_path)
+        load_warm_start(settings, tmp_path)
+        assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 1
+        silent = partial(FAMILIES["booking"].demonstrate, has_notes=False)
+        monkeypatch.setitem(FAMILIES, "booking", replace(FAMILIES["booking"], demonstrate=silent))
+        load_warm_start(settings, tmp_path)
+        assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
 
 
 def test_the_control_deals_the_gains_of_a_group_out_anew(monkeypatch):

@@ -296,6 +296,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             users (`list[float]`, *optional*):
                 Number of replies, seconds, tokens and errors.
         """
+        self._stop_reasons = stop_reasons
         rows = [[reason == stop_reason for reason in StopReason] for stop_reason in stop_reasons]
         ends = self.accelerator.gather(torch.tensor(rows, dtype=torch.float, device=self.accelerator.device))
         metrics = {

@@ -18,6 +18,7 @@ Dimension suffixes: `B` rollouts, `K` turns, `P` pools that statistics are taken
 values come with `counts`, how often each one counts; 0 leaves a value out.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,9 +28,70 @@ from ._options import check_choice, check_number
 
 EPS = 1e-6
 LARGEST_COEF = 1e3  # information advantages are of order 1
+AGREEMENT_DECAY = 0.95  # per step
+PRIOR_DECAY = 0.98  # per step
+PRIOR_GROUPS = 8.0  # what the prior weighs
+FULL_AGREEMENT = 0.3  # correlation
 GATES = ("variance", "none")
-NORMALIZATIONS = ("group", "group_scale", "batch", "none")
+NORMALIZATIONS = ("group", "group_scale", "group_acts", "group_turn", "batch", "none")
 GRANULARITIES = ("turn", "token")
+
+
+class RewardRange(NamedTuple):
+    """The lowest and the highest reward of a run so far; `highest < lowest` before the first."""
+
+    lowest: float = math.inf
+    highest: float = -math.inf
+
+    def update(self, rewards: torch.Tensor) -> "RewardRange":
+        """The range after these rewards, of any shape; those that are not finite are left out."""
+        rewards = rewards[rewards.isfinite()]
+        if len(rewards) == 0:
+            return self
+        return RewardRange(min(self.lowest, rewards.min().item()), max(self.highest, rewards.max().item()))
+
+    @property
+    def width(self) -> float:
+        """Distance of the two, 0 where rewards have not differed yet."""
+        return max(self.highest - self.lowest, 0.0)
+
+
+class Agreement(NamedTuple):
+    """
+    How well gains went together with rewards, within the groups whose rewards differ: sums over the steps so far, each
+    step counting less than the next.
+
+    Attributes:
+        correlations (`float`):
+            Sum of the groups' correlations.
+        groups (`float`):
+            Number of these groups.
+        prior (`float`):
+            Trust in the gain before any group was seen, from 1 towards 0.
+    """
+
+    correlations: float = 0.0
+    groups: float = 0.0
+    prior: float = 1.0
+
+    def update(self, correlations: torch.Tensor) -> "Agreement":
+        """
+        Args:
+            correlations (`torch.Tensor` of shape `(P,)`):
+                What [`~trl_infopo.fusion.gain_reward_correlation`] returns.
+        """
+        known = correlations[~correlations.isnan()]
+        return Agreement(
+            AGREEMENT_DECAY * self.correlations + known.sum().item(),
+            AGREEMENT_DECAY * self.groups + len(known),
+            PRIOR_DECAY * self.prior,
+        )
+
+    @property
+    def weight(self) -> float:
+        """Factor of the coefficient, in [0, 1]: 1 from a mean correlation of `FULL_AGREEMENT` on, 0 from 0 down."""
+        mean = (self.correlations + PRIOR_GROUPS * FULL_AGREEMENT * self.prior) / (self.groups + PRIOR_GROUPS)
+        return min(max(mean / FULL_AGREEMENT, 0.0), 1.0)
 
 
 class FusedAdvantages(NamedTuple):
@@ -88,6 +150,58 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
     return torch.sigmoid(-reward_std / temperature)
 
 
+def headroom(rewards: torch.Tensor, reward_range: RewardRange) -> torch.Tensor:
+    """
+    How much of the range of rewards is still to be won by each group.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(P, N)`):
+            Rewards of each group; those that are not finite are left out.
+        reward_range ([`~trl_infopo.fusion.RewardRange`]):
+            Of the run.
+
+    Returns:
+        `torch.Tensor` of shape `(P,)`: 0 for a group whose rewards are the highest of the run, 1 for one whose rewards
+        are the lowest, and for all groups as long as rewards have not differed.
+    """
+    if reward_range.width == 0:
+        return rewards.new_ones(len(rewards))
+    scorable = rewards.isfinite()
+    mean = pool_mean(rewards.masked_fill(~scorable, 0.0), scorable.to(rewards.dtype)).squeeze(1)
+    return ((reward_range.highest - mean) / reward_range.width).clamp(0, 1)
+
+
+def gain_reward_correlation(
+    information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int
+) -> torch.Tensor:
+    """
+    Within each group, the correlation of the rollouts' gains, summed over their turns, with their rewards.
+
+    Args:
+        information_gain (`torch.Tensor` of shape `(B, K)`):
+            Gain of each turn, in nats per token; NaN where a turn has none.
+        rewards (`torch.Tensor` of shape `(B,)`):
+            Rewards, NaN where a rollout has none.
+        num_generations (`int`):
+            Number of rollouts in a group.
+
+    Returns:
+        `torch.Tensor` of shape `(B // num_generations,)`: Pearson correlations, NaN for groups whose rewards or gains
+        do not differ.
+    """
+    scorable = rewards.isfinite()
+    counts_PN = scorable.view(-1, num_generations).to(rewards.dtype)
+
+    def centre(values_B: torch.Tensor) -> torch.Tensor:
+        values_PN = values_B.masked_fill(~scorable, 0.0).view(-1, num_generations)
+        return (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
+
+    gains_PN = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
+    rewards_PN = centre(rewards)
+    spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
+    return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(spread_P < EPS, torch.nan)
+
+
 def normalize_information_gain(
     information_gain: torch.Tensor,
     action_lengths: torch.Tensor,
@@ -110,7 +224,9 @@ def normalize_information_gain(
         normalization (`str`, *optional*, defaults to `"group"`):
             `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
             root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
-            gain.
+            gain. `"group_acts"` is `"group"` with the turns that have no gain counting as a gain of 0. `"group_turn"`
+            subtracts the mean of the other rollouts' turns at the same place, where a rollout that has ended counts as
+            a gain of 0, and divides by the group's standard deviation.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
             them (the authors' code).
@@ -135,7 +251,19 @@ def normalize_information_gain(
     # One pool a row: the whole batch, or each group
     shape = (1, -1) if normalization == "batch" else (-1, num_generations * information_gain.size(1))
     values_PN, counts_PN = values.reshape(shape), counts.reshape(shape)
-    if normalization == "group_scale":
+    if normalization == "group_turn":
+        # The mean of the other rollouts' turns at the same place, what a rollout has no more of counting as 0
+        values_PGK = values.view(-1, num_generations, values.size(1))
+        others_PGK = (values_PGK.sum(1, keepdim=True) - values_PGK) / max(num_generations - 1, 1)
+        centred_PN = ((values_PGK - others_PGK).reshape(values.shape) * scored).reshape(shape)
+        normalized_PN = centred_PN / (pool_std(values_PN, counts_PN) + EPS)
+    elif normalization == "group_acts":
+        # A turn that acts counts with a gain of 0, and is worth as little as one that asks and learns nothing
+        acts = ~scored & (action_lengths > 0)
+        counts_PN = (scored | acts).to(values.dtype).reshape(shape)
+        scored = scored | acts
+        normalized_PN = (values_PN - pool_mean(values_PN, counts_PN)) / (pool_std(values_PN, counts_PN) + EPS)
+    elif normalization == "group_scale":
         normalized_PN = values_PN / (pool_mean(values_PN**2, counts_PN).sqrt() + EPS)
     else:
         normalized_PN = (values_PN - pool_mean(values_PN, counts_PN)) / (pool_std(values_PN, counts_PN) + EPS)
@@ -156,6 +284,7 @@ def fuse_advantages(
     granularity: str = "turn",
     rescale: bool = True,
     only: bool = False,
+    gate_factor: torch.Tensor | None = None,
 ) -> FusedAdvantages:
     """
     Fuse outcome advantages, one per rollout, with information gains, one per turn:
@@ -192,6 +321,8 @@ def fuse_advantages(
             advantages, or than 1.
         only (`bool`, *optional*, defaults to `False`):
             Whether to use the rescaled information advantages alone (ablation).
+        gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
+            Factor of the gate.
 
     Returns:
         [`~trl_infopo.fusion.FusedAdvantages`]
@@ -215,6 +346,8 @@ def fuse_advantages(
     )
     reward_std = reward_std.repeat_interleave(num_generations)
     gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
+    if gate_factor is not None:
+        gates = gates * gate_factor
 
     outcome_BK = outcome_advantages[:, None].expand_as(information_advantages)
     scale = rewards.new_ones(())

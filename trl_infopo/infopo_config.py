@@ -32,6 +32,15 @@ UNLIMITED = {
     "vllm_importance_sampling_clip_max",
     "vllm_server_timeout",
 }
+OWN_SWITCHES = (
+    "info_gain_rescale",
+    "info_gain_only",
+    "log_information_gain",
+    "info_gain_settled",
+    "gate_relative",
+    "gate_headroom",
+    "gate_agreement",
+)
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
 
 
@@ -57,7 +66,8 @@ class InfoPOConfig(GRPOConfig):
             `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_scale"`
             divides by their root mean square without centring, so that a question that brings nothing is worth 0
             instead of less than not asking. `"batch"` centres and scales over all scored turns of the batch. `"none"`
-            keeps the gains as they are.
+            keeps the gains as they are. Under study: `"group_acts"`, in which the turn that acts counts with a gain of
+            0, and `"group_turn"`, in which a turn is compared with the same turn of the other rollouts.
         info_gain_granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
             action and counts each of them (the authors' code).
@@ -92,6 +102,25 @@ class InfoPOConfig(GRPOConfig):
             that are not `async` run on threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
+
+        > Parameters that are under study, and not of the paper. Each answers a way in which the method can fail; see
+        > the results in the documentation before you use one.
+
+        info_gain_settled (`bool`, *optional*, defaults to `False`):
+            Whether gains count only in rollouts that came to an end, and not in those that were cut by `max_turns` or
+            `max_completion_length`: asking is not paid if nothing comes of it.
+        info_gain_horizon (`int`, *optional*, defaults to `1`):
+            Number of following actions on which the gain of a turn is taken, what lies between them staying as it
+            was; the gains on each are added up. With more than 1, feedback counts that is used later, for more work:
+            each turn is scored on all that follows within the horizon.
+        gate_relative (`bool`, *optional*, defaults to `False`):
+            Whether `gate_temperature` is in units of the range of the rewards seen in the run, from the lowest to the
+            highest, instead of the reward's own.
+        gate_headroom (`bool`, *optional*, defaults to `False`):
+            Whether the gate closes as a group comes to the highest reward of the run, so that a solved task does not
+            go on paying for questions.
+        gate_agreement (`bool`, *optional*, defaults to `False`):
+            Whether the gate closes where gains do not go together with rewards, by their correlation within groups.
     """
 
     info_gain_coef: float = field(
@@ -117,7 +146,7 @@ class InfoPOConfig(GRPOConfig):
             "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
             "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
             "them.",
-            "choices": ["group", "group_scale", "batch", "none"],
+            "choices": ["group", "group_scale", "group_acts", "group_turn", "batch", "none"],
         },
     )
     info_gain_granularity: str = field(
@@ -205,6 +234,24 @@ class InfoPOConfig(GRPOConfig):
         },
     )
 
+    info_gain_settled: bool = field(
+        default=False,
+        metadata={"help": "Whether gains count only in rollouts that were not cut by a limit of turns or tokens."},
+    )
+    info_gain_horizon: int = field(
+        default=1, metadata={"help": "Number of following actions whose change is the gain of a turn."}
+    )
+    gate_relative: bool = field(
+        default=False,
+        metadata={"help": "Whether the gate's temperature is in units of the range of rewards seen in the run."},
+    )
+    gate_headroom: bool = field(
+        default=False, metadata={"help": "Whether the gate closes where a group reaches the highest reward."}
+    )
+    gate_agreement: bool = field(
+        default=False, metadata={"help": "Whether the gate closes where gains do not go together with rewards."}
+    )
+
     def __new__(cls, *args, **kwargs):
         check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
         return super().__new__(cls)
@@ -218,7 +265,7 @@ class InfoPOConfig(GRPOConfig):
         for option in fields(self):
             if option.name in InfoPOConfig.__annotations__ and "choices" in option.metadata:
                 check_choice(option.name, getattr(self, option.name), option.metadata["choices"])
-        for name in ("info_gain_rescale", "info_gain_only", "log_information_gain"):
+        for name in OWN_SWITCHES:
             check_bool(name, getattr(self, name))
         check_number(
             "info_gain_coef",
@@ -241,6 +288,7 @@ class InfoPOConfig(GRPOConfig):
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         if self.feedback_timeout is not None:
             check_number("feedback_timeout", self.feedback_timeout, above=0, hint="or to None for no limit")
+        check_number("info_gain_horizon", self.info_gain_horizon, integer=True, at_least=1, hint="the next action")
         if self.info_gain_batch_size is not None:
             check_number(
                 "info_gain_batch_size",

@@ -11,10 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+import json
 import logging
 import textwrap
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,15 +28,17 @@ from trl.trainer.utils import get_config_model_id
 from ._checks import check_options, placeholder_of
 from ._options import check_names
 from .conversation_trainer import ConversationTrainer
-from .fusion import FusedAdvantages, fuse_advantages
+from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, gain_reward_correlation, headroom
 from .infopo_config import InfoPOConfig, check_placeholder
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
+from .rollout import StopReason
 from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, segment_turns
 
 
 logger = get_logger(__name__)
 
+GATE_STATE = "gate_state.json"  # in checkpoints
 MANY_BATCHES = 10  # without any gain, after which a run says so
 
 
@@ -114,6 +118,13 @@ class InfoPOTrainer(ConversationTrainer):
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
         self._batches_without_gain = 0
+        self._reward_range = RewardRange()
+        self._agreement = Agreement()
+        if self.rollout_func is not None and args.info_gain_settled:
+            raise ValueError(
+                "`info_gain_settled` is True, but how the rollouts of a `rollout_func` end is not known here. Set it "
+                "to False."
+            )
         if self._is_active and self.rollout_func is not None and self.tools:
             raise ValueError(
                 "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
@@ -121,6 +132,19 @@ class InfoPOTrainer(ConversationTrainer):
             )
         if self._is_active and self.info_gain_engine == "tree" and (limitation := tree_limitation(self.model)):
             raise ValueError(f"`info_gain_engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
+
+    def _save_rng_state(self, output_dir):
+        super()._save_rng_state(output_dir)
+        if self.args.should_save:
+            state = {"reward_range": self._reward_range, "agreement": self._agreement}
+            Path(output_dir, GATE_STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _load_rng_state(self, checkpoint):
+        super()._load_rng_state(checkpoint)
+        path = Path(checkpoint, GATE_STATE)
+        if path.is_file():  # not in those of other trainers
+            state = json.loads(path.read_text(encoding="utf-8"))
+            self._reward_range, self._agreement = RewardRange(*state["reward_range"]), Agreement(*state["agreement"])
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         # Before reward functions can touch the messages
@@ -160,6 +184,10 @@ class InfoPOTrainer(ConversationTrainer):
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             information_gain = self._score(output, completion_ids, turns, masked_observations)
+        if self.args.info_gain_settled:
+            for i, reason in enumerate(self._stop_reasons):
+                if reason in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
+                    information_gain[i] = torch.nan
         seconds = time.perf_counter() - start
         fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, information_gain)
 
@@ -286,6 +314,7 @@ class InfoPOTrainer(ConversationTrainer):
                 batch_size=self.args.info_gain_batch_size or batch_size,
                 factual_logps=factual_logps,
                 max_over_processes=max_over_processes,
+                horizon=self.args.info_gain_horizon,
             )
         information_gain[:, : gains.size(1)] = gains
         return information_gain
@@ -314,6 +343,7 @@ class InfoPOTrainer(ConversationTrainer):
         rewards[~takes_part] = torch.nan
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
+        gate_factor, temperature = self._adapt_gate(rewards, information_gain, num_generations)
         fused = fuse_advantages(
             rewards,
             outcome_advantages,
@@ -321,12 +351,13 @@ class InfoPOTrainer(ConversationTrainer):
             action_lengths,
             num_generations,
             coef=self.args.info_gain_coef,
-            temperature=self.args.gate_temperature,
+            temperature=temperature,
             gate=self.args.gate,
             normalization=self.args.info_gain_normalization,
             granularity=self.args.info_gain_granularity,
             rescale=self.args.info_gain_rescale,
             only=self.args.info_gain_only,
+            gate_factor=gate_factor,
         )
         metrics = infopo_metrics(
             fused,
@@ -338,6 +369,8 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             only=self.args.info_gain_only,
         )
+        if self.args.gate_agreement:
+            metrics["gate/agreement"] = self._agreement.weight
         self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
         if num_infinite:
             warnings.warn(
@@ -348,6 +381,24 @@ class InfoPOTrainer(ConversationTrainer):
             )
         self._log_columns(len(rewards), information_gain, action_lengths, fused)
         return fused, not information_gain.isnan().all().item()
+
+    def _adapt_gate(
+        self, rewards: torch.Tensor, information_gain: torch.Tensor, num_generations: int
+    ) -> tuple[torch.Tensor, float]:
+        """Factor of each rollout's gate, of shape (B,), and the temperature, by what the run has seen so far."""
+        args, factor = self.args, torch.ones_like(rewards)
+        if self.model.training:
+            self._reward_range = self._reward_range.update(rewards)
+            self._agreement = self._agreement.update(
+                gain_reward_correlation(information_gain, rewards, num_generations)
+            )
+        if args.gate_headroom:
+            factor = headroom(rewards.view(-1, num_generations), self._reward_range)
+            factor = factor.repeat_interleave(num_generations)
+        if args.gate_agreement:
+            factor = factor * self._agreement.weight
+        is_relative = args.gate_relative and self._reward_range.width > 0
+        return factor, args.gate_temperature * (self._reward_range.width if is_relative else 1)
 
     def _warn_of_missing_gains(self, any_scored: bool) -> None:
         self._batches_without_gain = 0 if any_scored else self._batches_without_gain + 1

@@ -65,6 +65,7 @@ def score_information_gain(
     batch_size: int | None = None,
     factual_logps: torch.Tensor | None = None,
     max_over_processes: Callable[[list[int]], list[int]] | None = None,
+    horizon: int = 1,
 ) -> torch.Tensor:
     """
     Score how much the feedback of each turn changed what the agent did next.
@@ -100,6 +101,8 @@ def score_information_gain(
         max_over_processes (`Callable[[list[int]], list[int]]`, *optional*):
             Elementwise maximum over all processes. With it, every process runs the same number of forwards, whatever
             its number of turns, as ZeRO-3 and FSDP need.
+        horizon (`int`, *optional*, defaults to `1`):
+            Number of following actions whose gains are summed, what comes between them staying as it was.
 
     Returns:
         `torch.Tensor` of shape `(B, K)` and dtype `torch.float32`: Gains in nats per token, on the CPU. `K` is the
@@ -116,7 +119,7 @@ def score_information_gain(
     if batch_size is not None:
         check_number("batch_size", batch_size, integer=True, at_least=1, hint="or to None for all at once")
 
-    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations)
+    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations, horizon)
     if not trajectories and max_over_processes is None:
         return gains
     if engine == "auto":
@@ -158,9 +161,10 @@ def score_information_gain(
                 )
                 for branch, gain in zip(branches, token_gains.split([len(b.labels) for b in branches]), strict=True):
                     if factual is None:
-                        first = branch.action.start - len(prompt_ids[branch.rollout])
-                        gain = gain + factual_logps[branch.rollout, first : first + len(branch.labels)].cpu()
-                    gain = gain.mean()
+                        before = len(prompt_ids[branch.rollout])
+                        indices = [position - before for position in branch.positions]
+                        gain = gain + factual_logps[branch.rollout, indices].cpu()
+                    gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
                     # NaN would read as "not scored"
                     gains[branch.rollout, branch.turn] = gain if gain.isfinite() else torch.inf
     return gains

@@ -60,6 +60,28 @@ ARMS = {
     "grpo": Arm("GRPO", {"info_gain_coef": 0.0}),
     "group": Arm("InfoPO, `group` (paper)"),
     "group_scale": Arm("InfoPO, `group_scale`", {"info_gain_normalization": "group_scale"}),
+    # Ideas against its failures, each added to the paper's setting
+    "settled": Arm("gains of settled rollouts only", {"info_gain_settled": True}),
+    "headroom": Arm("gate with headroom", {"gate_headroom": True}),
+    "relative": Arm("temperature in units of the range of rewards", {"gate_relative": True, "gate_temperature": 0.1}),
+    "agreement": Arm("gate with agreement", {"gate_agreement": True}),
+    "acts": Arm("`group_acts`", {"info_gain_normalization": "group_acts"}),
+    "turn": Arm("`group_turn`", {"info_gain_normalization": "group_turn"}),
+    "horizon": Arm("gain on all later actions", {"info_gain_horizon": 16}),
+    "careful": Arm(
+        "settled, headroom, relative temperature",
+        {"info_gain_settled": True, "gate_headroom": True, "gate_relative": True, "gate_temperature": 0.1},
+    ),
+    "careful_horizon": Arm(
+        "the same, gain on all later actions",
+        {
+            "info_gain_settled": True,
+            "gate_headroom": True,
+            "gate_relative": True,
+            "gate_temperature": 0.1,
+            "info_gain_horizon": 16,
+        },
+    ),
     # Ablations of the paper's setting
     "coef_0.1": Arm("coefficient 0.1", {"info_gain_coef": 0.1}),
     "coef_0.3": Arm("coefficient 0.3", {"info_gain_coef": 0.3}),

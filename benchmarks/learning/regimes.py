@@ -90,4 +90,22 @@ REGIMES = {
         family="clarify",
         options={"max_turns": 10, "max_completion_length": 200},
     ),
+    "helpdesk": Regime(
+        "Two questions of five, then a lookup that tells whether to act on the database or to refuse.",
+        family="helpdesk",
+        options={"max_turns": 9},
+    ),
+    "explore": Regime(
+        "No user, but a lake whose holes show only to who stands next to them: each step is a question.",
+        family="explore",
+        environment={"max_moves": 14},
+        dataset={"size": 4},
+        options={"max_turns": 14, "max_completion_length": 180},
+    ),
 }
+
+# Settings are chosen on one half of the regimes and seeds, and put to the test on the other, which nobody has looked
+# at until then
+CHOOSING = ("booking", "no_notes", "distracting", "silent", "clarify", "helpdesk")
+CHOOSING_SEEDS = (0, 1, 2)
+CONFIRMING_SEEDS = (3, 4, 5)

@@ -76,7 +76,7 @@ class Sizes:
             Steps of the supervised warm start, each on 32 conversations.
         num_demonstrations (`int`, *optional*, defaults to `4096`):
             Number of conversations that the warm start draws from.
-        steps (`int`, *optional*, defaults to `120`):
+        steps (`int`, *optional*, defaults to `100`):
             Steps of reinforcement learning.
         eval_steps (`int`, *optional*, defaults to `20`):
             Steps between two evaluations.
@@ -90,7 +90,7 @@ class Sizes:
 
     warm_start_steps: int = 512
     num_demonstrations: int = 4096
-    steps: int = 120
+    steps: int = 100
     eval_steps: int = 20
     num_prompts: int = 8
     num_generations: int = 8
@@ -200,10 +200,13 @@ def demonstrations(family: Family, habits: dict, num_rows: int, seed: int) -> da
 
 
 def load_warm_start(settings: dict, cache: Path = CACHE) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The policy that all arms of a seed start from, made once and kept."""
+    """The policy that all arms of a seed start from, made once and kept for as long as its demonstrations last."""
     family = FAMILIES[settings["family"]]
     tokenizer = build_tokenizer(family.phrases)
-    key = sha256(json.dumps([settings, family.phrases], sort_keys=True).encode()).hexdigest()[:12]
+    # Where the code of a family changes, so do its demonstrations. A sample of them tells, and is quick to make
+    sample = demonstrations(family, settings["habits"], min(256, settings["num_demonstrations"]), settings["seed"])
+    content = json.dumps([settings, family.phrases, sample["messages"][:]], sort_keys=True)
+    key = sha256(content.encode()).hexdigest()[:12]
     path = cache / "warm_starts" / f"{settings['family']}-{settings['seed']}-{key}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):

