@@ -15,14 +15,16 @@
 """The doctor finds planted faults, one in each of these environments, and nothing wrong with the built-in ones."""
 
 import io
+import json
 import math
+import sys
 import time
 
 import pytest
 from rich.console import Console
 from tiny_agents import make_agent, make_model, make_tokenizer, tool_call
 
-from trl_infopo import check_environment
+from trl_infopo import check_environment, cli
 from trl_infopo.doctor import ERROR, WARNING
 from trl_infopo.environments import ENVIRONMENTS
 from trl_infopo.environments.booking import NEUTRAL
@@ -408,3 +410,99 @@ def test_report_says_what_was_seen_and_the_way_out():
     assert "error: special token" in text
     assert "<|im_end|>" in text
     assert "way out: Remove it from the text" in text
+
+
+MODULE = '''
+class Library:
+    masked_feedback = "no hits"
+
+    def reset(self, title: str, **row) -> None:
+        self.title, self.found = title, False
+
+    def search(self, query: str) -> str:
+        """
+        Search the catalogue.
+
+        Args:
+            query: Words of the title.
+        """
+        is_new = query.lower() in self.title.lower() and not self.found
+        self.found = self.found or is_new
+        return f"1 hit: {self.title}" if is_new else "no hits"
+
+    def get_reward(self) -> float:
+        return float(self.found)
+
+
+class Broken(Library):
+    def get_reward(self) -> float:
+        return float("nan")
+
+
+titles = ["Moby-Dick", "Emma", "Walden", "Dracula"]
+rows = [{"prompt": [{"role": "user", "content": "Find a book."}], "title": title} for title in titles]
+
+
+def make_rows():
+    return rows
+'''
+
+
+class TestCLI:
+    @pytest.fixture(autouse=True)
+    def module(self, tmp_path, monkeypatch):
+        (tmp_path / "planted_library.py").write_text(MODULE)
+        lines = [{"prompt": [{"role": "user", "content": "Find."}], "title": title} for title in ("Emma", "Walden")]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (tmp_path / "broken.jsonl").write_text("{}\n{\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.delitem(sys.modules, "planted_library", raising=False)
+
+    @pytest.mark.parametrize("rows", ["planted_library:rows", "planted_library:make_rows", "rows.jsonl"])
+    def test_healthy_environment(self, rows, capsys):
+        assert cli.main(["check", "planted_library:Library", "--dataset", rows]) == 0
+        assert "nothing found" in capsys.readouterr().out
+
+    def test_error_is_the_exit_status(self, capsys):
+        with pytest.raises(SystemExit) as error:
+            cli.main(["check", "planted_library:Broken", "--dataset", "planted_library:rows"])
+        assert error.value.code == 1
+        output = capsys.readouterr().out
+        assert "error: reward" in output
+        assert "way out" in output
+
+    def test_built_in_environment(self, capsys):
+        assert cli.main(["check", "clarify", "--num_episodes", "4"]) == 0
+        assert "ClarifyEnv: 4 episodes" in capsys.readouterr().out
+
+    def test_gains_of_a_policy(self, capsys, tmp_path):
+        model, tokenizer = make_agent([tool_call("search", query="emma"), tool_call("search", query="walden")])
+        model.save_pretrained(tmp_path / "policy")
+        tokenizer.save_pretrained(tmp_path / "policy")
+        options = ["--policy", "policy", "--max_turns", "3", "--num_episodes", "4", "--max_completion_length", "150"]
+        assert cli.main(["check", "planted_library:Library", "--dataset", "planted_library:rows", *options]) == 0
+        output = capsys.readouterr().out
+        assert "what feedback earns" in output
+        assert "no hits" in output
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ([], "--environment"),
+            (["planted_library:Libary"], "'planted_library' has no 'Libary'. Did you mean 'Library'?"),
+            (["planted_libary:Library"], "cannot be imported: ModuleNotFoundError"),
+            (["bookin"], "Did you mean 'booking'?"),
+            (["booking", "--dataset", "none.jsonl"], "`dataset` is 'none.jsonl', which cannot be read"),
+            (["booking", "--dataset", "broken.jsonl"], "whose line 2 is not JSON"),
+            (["booking", "--dataset", "planted_library:titles"], "Row 0 of `dataset`"),
+            (["booking", "--policy", "./none"], "`policy` is './none', which cannot be loaded"),
+            (["booking", "--num_episodes", "0"], "`num_episodes` is 0"),
+            (["booking", "--episodes", "3"], "there is no option --episodes"),
+        ],
+    )
+    def test_wrong_options(self, options, message, capsys):
+        with pytest.raises(SystemExit) as error:
+            cli.main(["check", *options])
+        assert error.value.code == 2
+        assert message in capsys.readouterr().err
