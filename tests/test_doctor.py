@@ -250,7 +250,26 @@ class ResetFails(Healthy):
         raise ConnectionError("no database")
 
 
+class StartsDone(Healthy):
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self.done = True
+
+
+class HasNoReward:
+    def reset(self, **row) -> None:
+        self.done = False
+
+    def look(self) -> str:
+        """
+        Look around.
+        """
+        return "No information found."
+
+
 FAULTS = [
+    (StartsDone, "done from the start", ERROR, "`done` was True"),
+    (HasNoReward, "no reward", WARNING, "no `get_reward`"),
     (LeavesState, "state left by `reset`", ERROR, "in one that had played before"),
     (StaysDone, "state left by `reset`", ERROR, "in one that had played before"),
     (SharesState, "state in the class", ERROR, "`SharesState.calls`"),
@@ -306,6 +325,22 @@ def test_built_in_environments_are_healthy(family):
     # In the booking game, what has no slot of that name is told so each time
     assert {finding.name for finding in checkup.findings} <= {"repetition is not the placeholder"}
     assert family == "booking" or not checkup.findings
+
+
+def test_a_done_that_is_not_declared_is_a_warning():
+    class Undeclared(HasNoReward):
+        def __init__(self):
+            self.done = False
+
+    checkup = check_environment(Undeclared)
+    assert "undeclared `done`" in [finding.name for finding in checkup.findings]
+    assert checkup.is_healthy
+
+
+def test_an_object_is_no_factory():
+    checkup = check_environment(Healthy(), ROWS)
+    assert [finding.name for finding in checkup.findings] == ["no environment"]
+    assert "pass what makes them" in checkup.findings[0].seen.lower()
 
 
 def test_one_environment_for_all():

@@ -169,7 +169,8 @@ class Checkup:
         if not self.findings:
             parts.append(Text("\nnothing found that a training would stumble over", style="green"))
         if self.gains:
-            table = Table("gain ", "turns ", "from ", "feedback", title="\nwhat feedback earns", **COMPACT)
+            title = "\nwhat feedback earns, in nats per token"
+            table = Table("gain ", "turns ", "from ", "feedback", title=title, title_justify="left", **COMPACT)
             for gain in self.gains[:SHOWN_GAINS]:
                 table.add_row(
                     f"{gain.gain:.3f} ", f"{gain.num_turns} ", escape(f"{gain.source} "), escape(_shorten(gain.text))
@@ -300,6 +301,7 @@ class _Play:
     episode: SeededEpisode
     results: list[_Result]
     reward: float | None
+    was_done: bool  # before the first action
 
     def transcript(self) -> list[str]:
         """All that an agent and a training see of it."""
@@ -350,11 +352,12 @@ class _Table:
         random.seed(f"{self.seed} {i}")
         try:
             episode, results = self.start(environment, i)
+            was_done = is_done(environment)
             row = self.rows[i % len(self.rows)]
             (reward,) = self.finish([episode], functools.partial(_act, row=row))
         finally:
             random.setstate(state)
-        return _Play(i % len(self.rows), episode, results, reward)
+        return _Play(i % len(self.rows), episode, results, reward, was_done)
 
 
 def _recording(tool: Callable, results: list[_Result]) -> Callable:
@@ -614,22 +617,14 @@ def _check_ends(checkup: Checkup, plays: list[_Play], max_turns: int) -> None:
             "Set `self.done = True` when the task is over, or let `reply` return None. The class body must declare "
             "`done: bool = False`.",
         )
-    over = next((play for play in plays if play.episode.num_actions == 1 and _was_done_at_once(play)), None)
+    over = next((play for play in plays if play.was_done), None)
     if over is not None:
         checkup.add(
             "done from the start",
             ERROR,
-            f"{over.episode.name}: the environment was `done` after one action that called no tool",
+            f"{over.episode.name}: `done` was True after `reset`, so that the first action is the last",
             "Set `self.done = False` in `reset`.",
         )
-
-
-def _was_done_at_once(play: _Play) -> bool:
-    return (
-        play.episode.stop_reason == StopReason.ENVIRONMENT_DONE
-        and not play.results
-        and is_done(play.episode.environment)
-    )
 
 
 def _check_results(checkup: Checkup, plays: list[_Play]) -> None:
@@ -828,7 +823,8 @@ def _score_policy(
         num_rows = len({row for _, row in turns_of_text})
         gains.append(FeedbackGain(source, text, sum(values) / len(values), len(values), num_rows))
     gains.sort(key=lambda gain: -gain.gain)
-    paid = next((gain for gain in gains if gain.num_rows >= 3 and gain.gain > PAYS), None)
+    usual = max(3, min(num_episodes, len(table.rows)) / 2)  # what tells about a task differs between tasks
+    paid = next((gain for gain in gains if gain.num_rows >= usual and gain.gain > PAYS), None)
     if paid is not None:
         checkup.add(
             "the same text pays everywhere",
