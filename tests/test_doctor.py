@@ -240,6 +240,16 @@ class IsSlow(Healthy):
         return super().ask(topic)
 
 
+class ReturnsNoneLater(Healthy):
+    async def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+
+
 class NeedsMore(Healthy):
     def reset(self, city: str, day: str, **row) -> None:
         super().reset(city)
@@ -276,6 +286,7 @@ FAULTS = [
     (Deaf, "episodes do not end", ERROR, "32 actions"),
     (Mute, "user fails", ERROR, "returned ''"),
     (ReturnsNone, "`ask` returns no text", ERROR, "returned None"),
+    (ReturnsNoneLater, "`ask` returns no text", ERROR, "returned None"),
     (RewardIsNan, "reward", ERROR, "nan"),
     (Empty, "no tools, no user", ERROR, "no public method"),
     (NoDocstring, "tool without a schema", ERROR, "`leave`"),

@@ -30,7 +30,8 @@ from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.risks import RISKS, WINDOW, Means, RiskCallback
 
 
-HEALTHY = json.loads((Path(__file__).parent / "golden" / "quickstart_logs.json").read_text())
+LOGS = json.loads((Path(__file__).parent / "golden" / "quickstart_logs.json").read_text())
+HEALTHY = LOGS["healthy"]  # of the quick start, by seed
 NAMES = [risk.name for risk in RISKS]
 
 
@@ -171,6 +172,16 @@ def test_callback_can_be_removed(tmp_path):
 def test_healthy_run_is_left_alone(seed):
     assert len(HEALTHY[seed]) >= 2 * WINDOW
     assert watch(HEALTHY[seed]) == []
+
+
+def test_a_run_that_unlearns_to_ask():
+    """The quick start with `info_gain_normalization="group"` and a placeholder that its user never says."""
+    assert watch(LOGS["unlearnt"]) == [
+        "asking dies out",
+        "placeholder never seen",
+        "all groups tie",
+        "mostly intrinsic",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import re
 import reprlib
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -363,9 +363,8 @@ class _Table:
 def _recording(tool: Callable, results: list[_Result]) -> Callable:
     """A tool that adds what it returns, or raises, to a list."""
 
-    async def await_result(result: _Result) -> Any:
+    async def await_result(result: _Result, pending: Awaitable) -> Any:
         try:
-            pending, result.value = result.value, ...
             result.value = await pending
         except Exception as error:
             result.error = error
@@ -377,11 +376,14 @@ def _recording(tool: Callable, results: list[_Result]) -> Callable:
         result = _Result(tool.__name__, arguments)
         results.append(result)
         try:
-            result.value = tool(**arguments)
+            value = tool(**arguments)
         except Exception as error:
             result.error = error
             raise
-        return await_result(result) if inspect.isawaitable(result.value) else result.value
+        if inspect.isawaitable(value):
+            return await_result(result, value)
+        result.value = value
+        return value
 
     return run
 
