@@ -307,8 +307,9 @@ def test_quickstart_runs(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_quickstart_learns(tmp_path, capsys, seed):
+def test_quickstart_learns(tmp_path, capsys, seed, recwarn):
     quickstart.main(["--output_dir", str(tmp_path), "--seed", str(seed)])
+    assert not [warning for warning in recwarn if str(warning.message).startswith("Step ")]  # of a risk
     output = capsys.readouterr().out
     assert success(output, "warm start") < 0.15
     assert success(output, "InfoPO") > 0.6

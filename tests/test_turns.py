@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from trl_infopo.turns import (
     Turn,
     feedback_blocks,
+    find_exchanges,
     mask_content_ids,
     mask_messages,
     render_feedback,
@@ -64,6 +65,34 @@ def test_a_leading_run_of_external_tokens_belongs_to_the_prompt(action_mask):
 
     expected = [Turn(shift(turn.action), shift(turn.observation)) for turn in segment_turns(action_mask)]
     assert segment_turns([0, 0, 0, *action_mask]) == expected
+
+
+def test_exchanges_are_equal_that_asked_and_got_the_same():
+    def ask(slot, answer, note=""):
+        call = {"type": "function", "function": {"name": "ask", "arguments": {"slot": slot}}}
+        return [
+            {"role": "assistant", "content": note, "tool_calls": [call]},
+            {"role": "tool", "name": "ask", "content": answer},
+        ]
+
+    def say(text, reply):
+        return [{"role": "assistant", "content": text}, {"role": "user", "content": reply}]
+
+    completion = [
+        *ask("city", "paris"),
+        *ask("city", "paris", note="again"),
+        *ask("city", "oslo"),
+        *ask("day", "paris"),
+        *say("Where?", "Paris."),
+        *say("Where?", "Paris."),
+        *say("When?", "Paris."),
+        {"role": "assistant", "content": "Goodbye."},
+    ]
+    same, again, *others = find_exchanges(completion)
+    assert same == again
+    assert others[2] == others[3]
+    assert len(others) == 5
+    assert len({same, *others}) == 5
 
 
 def test_a_trailing_observation_belongs_to_the_last_turn():

@@ -26,13 +26,19 @@ check_trl_version()
 __version__ = version("trl-infopo")
 
 if TYPE_CHECKING:
+    from .doctor import check_environment
     from .evaluation import evaluate
     from .infopo_config import InfoPOConfig
     from .infopo_trainer import InfoPOTrainer
 
-_LAZY = {"InfoPOConfig": ".infopo_config", "InfoPOTrainer": ".infopo_trainer", "evaluate": ".evaluation"}
+_LAZY = {
+    "InfoPOConfig": ".infopo_config",
+    "InfoPOTrainer": ".infopo_trainer",
+    "check_environment": ".doctor",
+    "evaluate": ".evaluation",
+}
 
-__all__ = ["InfoPOConfig", "InfoPOTrainer", "evaluate"]
+__all__ = ["InfoPOConfig", "InfoPOTrainer", "check_environment", "evaluate"]
 
 
 def __getattr__(name: str):

@@ -23,6 +23,7 @@ from ._options import did_you_mean
 # Name of a module in `trl_infopo.scripts`, whose `main(argv)` parses the rest, and what `--help` says about it
 COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
+    "check": "play an environment before any training, and find what a training would stumble over",
     "eval": "evaluate policies with users they were trained with and users they were not",
 }
 

@@ -174,7 +174,7 @@ def evaluate(
         show_progress=show_progress,
     )
     chat_template_kwargs = dict(chat_template_kwargs or {})
-    with _event_loop() as event_loop, lock_directory(output_dir):
+    with running_event_loop() as event_loop, lock_directory(output_dir):
         path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
         policy = load_policy(policy)
         environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
@@ -219,7 +219,7 @@ def evaluate(
                         environments[user].append(users[user]())
                     name = f"task {task}, run {run} with the user {user!r}"
                     environment, episode_seed = environments[user][position], f"{seed} {task} {run}"
-                    episodes.append(_start(environment, rows[task], system_prompt, name, episode_seed))
+                    episodes.append(start_episode(environment, rows[task], system_prompt, name, episode_seed))
                 try:
                     act(episodes)
                     converse(
@@ -231,7 +231,7 @@ def evaluate(
                         feedback_timeout=feedback_timeout,
                     )
                     played = [
-                        _record(job, episode, _reward(episode, event_loop), success_threshold)
+                        _record(job, episode, reward_of(episode, event_loop), success_threshold)
                         for job, episode in zip(batch, episodes, strict=True)
                     ]
                     if path is not None:
@@ -290,6 +290,16 @@ def _check_arguments(users: Any, dataset: Any, **arguments) -> list[dict]:
         check_text("users", user)
         check_callable(f"users[{user!r}]", make, "a class or function that makes an environment")
 
+    return check_rows(dataset)
+
+
+def check_rows(dataset: Any) -> list[dict]:
+    """
+    The rows of a dataset.
+
+    Raises:
+        `ValueError`: If there are none, or one has no conversational `prompt`.
+    """
     if isinstance(dataset, str | Mapping) or not isinstance(dataset, Iterable):
         raise ValueError(f"`dataset` is {show(dataset)}. Pass tasks as rows with a conversational `prompt`.")
     rows = list(dataset)
@@ -574,7 +584,7 @@ def _plus_minus(estimate: dict[str, float]) -> str:
 
 
 @contextmanager
-def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+def running_event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop on another thread, as a notebook has one of its own on this thread."""
     loop = asyncio.new_event_loop()
     guard_event_loop(loop)
@@ -598,7 +608,7 @@ def _positions(batch: list[tuple[int, int, str]]) -> list[int]:
     return positions
 
 
-def _start(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:
+def start_episode(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:
     """Reset an environment as TRL does, and make the prompt."""
     row = deepcopy(row)
     prompt = deepcopy(row["prompt"])
@@ -622,7 +632,7 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
     return content + addition
 
 
-def _reward(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
+def reward_of(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
     reward = call(episode.environment.get_reward, {})
     if inspect.isawaitable(reward):
         reward = run_on(event_loop, reward)

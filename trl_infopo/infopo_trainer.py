@@ -32,8 +32,9 @@ from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, ga
 from .infopo_config import InfoPOConfig, check_placeholder
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
+from .risks import RiskCallback
 from .rollout import StopReason
-from .turns import Turn, feedback_blocks, mask_content_ids, mask_messages, segment_turns
+from .turns import Turn, feedback_blocks, find_exchanges, mask_content_ids, mask_messages, segment_turns
 
 
 logger = get_logger(__name__)
@@ -58,6 +59,8 @@ class InfoPOTrainer(ConversationTrainer):
       rollout, by one per token. Generation, rewards, loss and everything else are inherited unchanged.
 
     Environments may have a `user` whom the agent talks to: see [`ConversationTrainer`], its base.
+
+    A [`~trl_infopo.risks.RiskCallback`] warns where the logs show a known risk; `remove_callback` takes it out.
 
     Data without turns (no `tools`, `environment_factory` or `rollout_func`) trains as with GRPO, and so does
     `info_gain_coef=0.0`.
@@ -114,6 +117,7 @@ class InfoPOTrainer(ConversationTrainer):
         if self.multi_turn:
             check_options(args, **kwargs)
         super().__init__(model, reward_funcs, args, **kwargs)
+        self.add_callback(RiskCallback)
 
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
@@ -148,19 +152,20 @@ class InfoPOTrainer(ConversationTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         # Before reward functions can touch the messages
-        blocks = (
-            [feedback_blocks(completion) for completion in completions] if self._is_active and self.tools else None
-        )
+        blocks = exchanges = None
+        if self._is_active and self.tools:
+            blocks = [feedback_blocks(completion) for completion in completions]
+            exchanges = [find_exchanges(completion) for completion in completions]
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._is_active:
-            self._rollouts = (inputs, blocks, completion_ids_list, rewards_per_func)
+            self._rollouts = (inputs, blocks, exchanges, completion_ids_list, rewards_per_func)
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
         if not self._is_active:
             return output
-        inputs, blocks, completion_ids, rewards_per_func = self._rollouts
+        inputs, blocks, exchanges, completion_ids, rewards_per_func = self._rollouts
         del self._rollouts
         trains = self.model.training and self.args.info_gain_coef != 0
         if not trains and not self.args.log_information_gain:
@@ -189,7 +194,8 @@ class InfoPOTrainer(ConversationTrainer):
                 if reason in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
                     information_gain[i] = torch.nan
         seconds = time.perf_counter() - start
-        fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, information_gain)
+        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
+        fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, num_questions, information_gain)
 
         self._log_infopo({"scoring_seconds": seconds})
         self._warn_of_missing_gains(any_scored)
@@ -324,17 +330,17 @@ class InfoPOTrainer(ConversationTrainer):
         outcome_advantages: torch.Tensor,
         rewards_per_func: torch.Tensor,
         turns: list[list[Turn]],
+        num_questions: torch.Tensor,
         information_gain: torch.Tensor,
     ) -> tuple[FusedAdvantages, bool]:
         """Fused advantages of the rollouts of all processes, logged, and whether any of their turns has a gain."""
         action_lengths = torch.zeros_like(information_gain)
         for i, rollout in enumerate(turns):
             action_lengths[i, : len(rollout)] = torch.tensor([len(turn.action) for turn in rollout])
-        num_questions = torch.tensor([sum(bool(turn.observation) for turn in rollout) for rollout in turns])
-        columns = [outcome_advantages.cpu()[:, None], num_questions[:, None], information_gain, action_lengths]
+        columns = [outcome_advantages.cpu()[:, None], num_questions, information_gain, action_lengths]
         gathered = self.accelerator.gather(torch.cat(columns, dim=1).to(self.accelerator.device))
-        outcome_advantages, num_questions = gathered[:, 0], gathered[:, 1]
-        information_gain, action_lengths = gathered[:, 2:].chunk(2, dim=1)
+        outcome_advantages, num_questions = gathered[:, 0], gathered[:, 1:4]
+        information_gain, action_lengths = gathered[:, 4:].chunk(2, dim=1)
         is_infinite = information_gain.isinf()
         information_gain = information_gain.masked_fill(is_infinite, torch.nan)
         num_infinite = is_infinite.sum().item()
@@ -365,7 +371,7 @@ class InfoPOTrainer(ConversationTrainer):
             outcome_advantages,
             information_gain,
             action_lengths,
-            num_questions,
+            *num_questions.unbind(1),
             num_generations,
             only=self.args.info_gain_only,
         )
@@ -427,6 +433,25 @@ class InfoPOTrainer(ConversationTrainer):
             columns["turn_advantages"] = _per_turn(fused.turn_advantages, num_turns)
         for name, values in columns.items():
             self._logs["extra"][name].extend(values)
+
+
+def _count_questions(
+    completion_ids: list[list[int]],
+    turns: list[list[Turn]],
+    exchanges: list[list[str]] | None,
+    masked_observations: list[list[list[int] | None]],
+) -> torch.Tensor:
+    """For each rollout the turns that got an observation, those of them that repeat, and those that mask alike."""
+    counts = []
+    for i, rollout in enumerate(turns):
+        answered = [turn for turn in rollout if turn.observation]
+        ids = [[completion_ids[i][span.start : span.stop] for span in (t.action, t.observation)] for t in answered]
+        asked = exchanges[i] if exchanges is not None else list(map(repr, ids))
+        num_repeated = len(asked) - len(set(asked)) if rollout else 0
+        masked = masked_observations[i][: len(answered)]
+        alike = sum(observation == masked_ids for (_, observation), masked_ids in zip(ids, masked, strict=True))
+        counts.append([len(answered), num_repeated, alike])
+    return torch.tensor(counts, dtype=torch.float)
 
 
 def _per_turn(values: torch.Tensor, num_turns: list[int]) -> list[list[float | None]]:

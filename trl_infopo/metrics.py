@@ -28,6 +28,8 @@ def infopo_metrics(
     information_gain: torch.Tensor,
     action_lengths: torch.Tensor,
     num_questions: torch.Tensor,
+    num_repeated: torch.Tensor,
+    num_masked_alike: torch.Tensor,
     num_generations: int,
     only: bool,
 ) -> dict[str, float]:
@@ -47,6 +49,10 @@ def infopo_metrics(
             Number of tokens of each action, 0 where there is no such turn.
         num_questions (`torch.Tensor` of shape `(B,)`):
             Number of turns that got an observation.
+        num_repeated (`torch.Tensor` of shape `(B,)`):
+            Number of these that asked, and got, what an earlier turn of the rollout did.
+        num_masked_alike (`torch.Tensor` of shape `(B,)`):
+            Number of turns whose observation is the same when it is masked.
         num_generations (`int`):
             Number of rollouts in a group.
         only (`bool`):
@@ -82,6 +88,9 @@ def infopo_metrics(
     metrics["turns/mean"] = num_turns.float().mean()
     metrics["turns/max"] = num_turns.max()
     metrics["questions/silent_frac"] = (num_questions[num_turns > 0] == 0).float().mean()
+
+    metrics["questions/repeated_frac"] = num_repeated.sum() / num_questions.sum()
+    metrics["questions/placeholder_frac"] = num_masked_alike.sum() / scored.sum()
 
     compared = scored.any(1) & ~rewards.isnan()
     pairs = torch.stack([information_gain.nanmean(1)[compared], rewards[compared]])

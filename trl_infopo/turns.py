@@ -100,6 +100,26 @@ def feedback_blocks(completion: list[dict]) -> list[list[dict]]:
     return [list(run) for is_action, run in runs if not is_action]
 
 
+def find_exchanges(completion: list[dict]) -> list[str]:
+    """
+    What the turns of a completion asked and got, in a form in which two that asked and got the same are equal.
+
+    Args:
+        completion (`list[dict]`):
+            Messages of one rollout, in order, the first of them the assistant's.
+
+    Returns:
+        `list[str]`: For each turn on which feedback came, its tool calls, or its text where there are none, and the
+        content of the feedback.
+    """
+    runs = [list(run) for _, run in groupby(completion, key=lambda message: message["role"] == "assistant")]
+    exchanges = []
+    for actions, feedback in zip(runs[::2], runs[1::2], strict=False):
+        calls = [call["function"] for call in actions[-1].get("tool_calls") or []]
+        exchanges.append(repr((calls or actions[-1]["content"], [message["content"] for message in feedback])))
+    return exchanges
+
+
 def render_feedback(
     tokenizer: "PreTrainedTokenizerBase",
     feedback: list[dict],

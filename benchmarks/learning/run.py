@@ -264,7 +264,7 @@ class Measurement:
             self._kinds = [self.classify(row, completion) for row, completion in rollouts]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
-    def _fuse(self, outcome_advantages, rewards_per_func, turns, information_gain):
+    def _fuse(self, outcome_advantages, rewards_per_func, turns, num_questions, information_gain):
         if not self.model.training:
             rewards = rewards_per_func.nansum(dim=1)
             asked, gains = dict.fromkeys(QUESTIONS, 0), defaultdict(list)
@@ -283,7 +283,7 @@ class Measurement:
                     "gains": {kind: sum(values) / len(values) for kind, values in sorted(gains.items())},
                 }
             )
-        return super()._fuse(outcome_advantages, rewards_per_func, turns, information_gain)
+        return super()._fuse(outcome_advantages, rewards_per_func, turns, num_questions, information_gain)
 
 
 def measured(trainer: type[InfoPOTrainer]) -> type:

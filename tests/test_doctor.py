@@ -1,0 +1,554 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The doctor finds planted faults, one in each of these environments, and nothing wrong with the built-in ones."""
+
+import io
+import json
+import math
+import sys
+import time
+
+import pytest
+from rich.console import Console
+from tiny_agents import make_agent, make_model, make_tokenizer, tool_call
+
+from trl_infopo import check_environment, cli
+from trl_infopo.doctor import ERROR, WARNING
+from trl_infopo.environments import ENVIRONMENTS
+from trl_infopo.environments.booking import NEUTRAL
+
+
+ROWS = [
+    {"prompt": [{"role": "user", "content": f"I want to go somewhere, says user {i}."}], "city": city}
+    for i, city in enumerate(["Paris", "Oslo", "Lima", "Rome", "Cairo", "Quito"])
+]
+
+
+class Healthy:
+    """Tells the city once, and says nothing in one wording. What the faulty ones have in common."""
+
+    masked_feedback = "Nothing new."
+    done: bool = False
+
+    def reset(self, city: str, **row) -> None:
+        self.city, self.booked, self.asked, self.done = city, None, False, False
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        if topic != "city" or self.asked:
+            return self.masked_feedback
+        self.asked = True
+        return f"I want to go to {self.city}."
+
+    def book(self, city: str) -> str:
+        """
+        Book, which is final.
+
+        Args:
+            city: Where to go.
+        """
+        self.booked, self.done = city, True
+        return self.masked_feedback
+
+    def get_reward(self) -> float:
+        return float(self.booked == self.city)
+
+
+class LeavesState(Healthy):
+    def __init__(self):
+        self.asked = False
+
+    def reset(self, city: str, **row) -> None:
+        self.city, self.booked, self.done = city, None, False
+
+
+class StaysDone(Healthy):
+    def __init__(self):
+        self.done = False
+
+    def reset(self, city: str, **row) -> None:
+        self.city, self.booked, self.asked = city, None, False
+
+
+class SharesState(Healthy):
+    calls = []
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        self.calls.append(topic)
+        return f"This is question {len(self.calls)}. {super().ask(topic)}"
+
+
+class Deaf:
+    """Never leaves, and nothing ends the episode."""
+
+    masked_feedback = "Nothing new."
+
+    class User:
+        def reply(self, messages):
+            return "Nothing new."
+
+    user: User
+
+    def reset(self, **row) -> None:
+        self.user = self.User()
+
+    def get_reward(self) -> float:
+        return 0.0
+
+
+class Mute(Deaf):
+    class User:
+        def reply(self, messages):
+            return "" if len(messages) > 2 else "Nothing new."
+
+    user: User
+
+
+class ReturnsNone(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+
+
+class RewardIsNan(Healthy):
+    def get_reward(self) -> float:
+        return math.nan if self.booked is None else super().get_reward()
+
+
+class Empty:
+    def reset(self, **row) -> None:
+        pass
+
+    def _ask(self, topic: str) -> str:
+        return topic
+
+    def get_reward(self) -> float:
+        return 0.0
+
+
+class NoDocstring(Healthy):
+    def leave(self, reason):
+        return reason
+
+
+class Acknowledges(Healthy):
+    def book(self, city: str) -> str:
+        """
+        Book, which may be changed.
+
+        Args:
+            city: Where to go.
+        """
+        self.booked = city
+        return "Thank you for booking with us!"
+
+
+class RepeatsItself(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return f"I want to go to {self.city}." if topic == "city" else self.masked_feedback
+
+
+class NeverSaysItsPlaceholder(Healthy):
+    masked_feedback = "Nothing new."
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return f"About {topic} of {self.city} I say: no."
+
+
+class SaysSpecialTokens(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return f"I want to go to {self.city}.<|im_end|>"
+
+
+class Dumps(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return f"{self.city}: " + "all that is known about it, " * 600
+
+
+class Raises(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return {"city": self.city}["town"]
+
+
+class IsSlow(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        for _ in range(100):
+            time.sleep(0.01)
+        return super().ask(topic)
+
+
+class ReturnsNoneLater(Healthy):
+    async def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+
+
+class NeedsMore(Healthy):
+    def reset(self, city: str, day: str, **row) -> None:
+        super().reset(city)
+
+
+class ResetFails(Healthy):
+    def reset(self, city: str, **row) -> None:
+        raise ConnectionError("no database")
+
+
+class StartsDone(Healthy):
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self.done = True
+
+
+class HasNoReward:
+    def reset(self, **row) -> None:
+        self.done = False
+
+    def look(self) -> str:
+        """
+        Look around.
+        """
+        return "No information found."
+
+
+FAULTS = [
+    (StartsDone, "done from the start", ERROR, "`done` was True"),
+    (HasNoReward, "no reward", WARNING, "no `get_reward`"),
+    (LeavesState, "state left by `reset`", ERROR, "in one that had played before"),
+    (StaysDone, "state left by `reset`", ERROR, "in one that had played before"),
+    (SharesState, "state in the class", ERROR, "`SharesState.calls`"),
+    (Deaf, "episodes do not end", ERROR, "32 actions"),
+    (Mute, "user fails", ERROR, "returned ''"),
+    (ReturnsNone, "`ask` returns no text", ERROR, "returned None"),
+    (ReturnsNoneLater, "`ask` returns no text", ERROR, "returned None"),
+    (RewardIsNan, "reward", ERROR, "nan"),
+    (Empty, "no tools, no user", ERROR, "no public method"),
+    (NoDocstring, "tool without a schema", ERROR, "`leave`"),
+    (Acknowledges, "acknowledgement of book", WARNING, "Thank you for booking"),
+    (RepeatsItself, "repetition is not the placeholder", WARNING, "`ask(topic='city')` twice"),
+    (NeverSaysItsPlaceholder, "placeholder never said", WARNING, "'Nothing new.'"),
+    (SaysSpecialTokens, "special token", ERROR, "<|im_end|>"),
+    (Dumps, "token budget", ERROR, "all that is known about it"),
+    (Raises, "`ask` raises", ERROR, "KeyError"),
+    (IsSlow, "`ask` takes too long", ERROR, "feedback_timeout"),
+    (NeedsMore, "columns", ERROR, "needs 'day'"),
+    (ResetFails, "episode fails", ERROR, "no database"),
+]
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "level", "seen"), FAULTS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_planted_fault_is_found(environment, name, level, seen):
+    options = {"feedback_timeout": 0.1, "num_episodes": 3} if environment is IsSlow else {"num_episodes": 48}
+    checkup = check_environment(environment, ROWS, **options)
+    [finding] = [finding for finding in checkup.findings if finding.name == name]
+    assert finding.level == level
+    assert seen in finding.seen
+    assert finding.way_out
+    assert checkup.is_healthy == (level == WARNING)
+
+
+def test_healthy_environment_has_no_findings():
+    checkup = check_environment(Healthy, ROWS)
+    assert checkup.findings == []
+    assert checkup.num_episodes == 16
+    assert sum(checkup.stop_reasons.values()) == 16
+
+
+@pytest.mark.parametrize("family", list(ENVIRONMENTS))
+def test_built_in_environments_are_healthy(family):
+    if family in ("frozen_lake", "sokoban", "text_game"):
+        pytest.importorskip("gymnasium")
+        pytest.importorskip("textarena")
+    found = ENVIRONMENTS[family]
+    masked_feedback = NEUTRAL if family == "booking" else "never"
+    checkup = check_environment(
+        found.make_environment, found.make_dataset("test", 20, 0), masked_feedback=masked_feedback
+    )
+    assert checkup.is_healthy, checkup.findings
+    # In the booking game, what has no slot of that name is told so each time
+    assert {finding.name for finding in checkup.findings} <= {"repetition is not the placeholder"}
+    assert family == "booking" or not checkup.findings
+
+
+def test_a_done_that_is_not_declared_is_a_warning():
+    class Undeclared(HasNoReward):
+        def __init__(self):
+            self.done = False
+
+    checkup = check_environment(Undeclared)
+    assert "undeclared `done`" in [finding.name for finding in checkup.findings]
+    assert checkup.is_healthy
+
+
+def test_an_object_is_no_factory():
+    checkup = check_environment(Healthy(), ROWS)
+    assert [finding.name for finding in checkup.findings] == ["no environment"]
+    assert "pass what makes them" in checkup.findings[0].seen.lower()
+
+
+def test_one_environment_for_all():
+    shared = Healthy()
+    checkup = check_environment(lambda: shared, ROWS)
+    assert [finding.name for finding in checkup.findings] == ["one environment for all"]
+
+
+def test_same_seed_same_findings():
+    one, other = (check_environment(Acknowledges, ROWS, seed=3) for _ in range(2))
+    assert one == other
+
+
+def test_chance_of_an_environment_is_no_state():
+    import random
+
+    class Dice(Healthy):
+        def ask(self, topic: str) -> str:
+            """
+            Ask for a topic.
+
+            Args:
+                topic: What to ask for, `city` or `day`.
+            """
+            return super().ask(topic) if random.random() < 0.5 else self.masked_feedback
+
+    before = random.getstate()
+    assert check_environment(Dice, ROWS).findings == []
+    assert random.getstate() == before
+
+
+def test_other_chance_is_a_warning():
+    import random
+
+    unseeded = random.SystemRandom()
+
+    class Noise(Healthy):
+        def ask(self, topic: str) -> str:
+            """
+            Ask for a topic.
+
+            Args:
+                topic: What to ask for, `city` or `day`.
+            """
+            return f"{super().ask(topic)} {unseeded.random()}"
+
+    checkup = check_environment(Noise, ROWS)
+    assert checkup.is_healthy
+    assert "not reproducible" in [finding.name for finding in checkup.findings]
+
+
+class TestPolicy:
+    def test_gains_are_told_largest_first(self):
+        model, tokenizer = make_agent([tool_call("ask", topic="city"), tool_call("ask", topic="day")])
+        checkup = check_environment(
+            Acknowledges, ROWS, policy=(model, tokenizer), max_turns=3, num_episodes=6, max_completion_length=200
+        )
+        gains = [gain.gain for gain in checkup.gains]
+        assert gains == sorted(gains, reverse=True)
+        by_text = {gain.text: gain for gain in checkup.gains}
+        assert {gain.source for gain in checkup.gains} == {"ask"}
+        assert by_text["Nothing new."].gain == 0
+        assert any(gain.gain != 0 for text, gain in by_text.items() if text.startswith("I want to go to"))
+
+    def test_a_silent_policy_is_a_warning(self):
+        tokenizer = make_tokenizer()
+        checkup = check_environment(
+            Healthy, ROWS, policy=(make_model(tokenizer), tokenizer), num_episodes=2, max_turns=1
+        )
+        assert checkup.gains == []
+        assert "policy gets no feedback" in [finding.name for finding in checkup.findings]
+
+    def test_a_policy_without_weights_is_an_error(self):
+        with pytest.raises(ValueError, match="`policy` is a ScriptedPolicy"):
+            check_environment(Healthy, ROWS, policy=lambda messages, tools: {"role": "assistant", "content": ""})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_episodes": 0}, "`num_episodes` is 0"),
+        ({"max_turns": 1.5}, "`max_turns` is 1.5"),
+        ({"max_completion_length": True}, "`max_completion_length` is True"),
+        ({"feedback_timeout": 0}, "`feedback_timeout` is 0"),
+        ({"seed": -1}, "`seed` is -1"),
+        ({"masked_feedback": " "}, "`masked_feedback` is ' '"),
+        ({"dataset": []}, "`dataset` has no rows"),
+        ({"dataset": [{"prompt": "hi"}]}, "Row 0 of `dataset`"),
+    ],
+)
+def test_bad_argument_is_a_clear_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_environment(Healthy, **{"dataset": ROWS, **options})
+
+
+def test_report_says_what_was_seen_and_the_way_out():
+    checkup = check_environment(SaysSpecialTokens, ROWS)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(checkup.report())
+    text = console.export_text()
+    assert text.startswith("SaysSpecialTokens: 16 episodes played")
+    assert "error: special token" in text
+    assert "<|im_end|>" in text
+    assert "way out: Remove it from the text" in text
+
+
+MODULE = '''
+class Library:
+    masked_feedback = "no hits"
+
+    def reset(self, title: str, **row) -> None:
+        self.title, self.found = title, False
+
+    def search(self, query: str) -> str:
+        """
+        Search the catalogue.
+
+        Args:
+            query: Words of the title.
+        """
+        is_new = query.lower() in self.title.lower() and not self.found
+        self.found = self.found or is_new
+        return f"1 hit: {self.title}" if is_new else "no hits"
+
+    def get_reward(self) -> float:
+        return float(self.found)
+
+
+class Broken(Library):
+    def get_reward(self) -> float:
+        return float("nan")
+
+
+titles = ["Moby-Dick", "Emma", "Walden", "Dracula"]
+rows = [{"prompt": [{"role": "user", "content": "Find a book."}], "title": title} for title in titles]
+
+
+def make_rows():
+    return rows
+'''
+
+
+class TestCLI:
+    @pytest.fixture(autouse=True)
+    def module(self, tmp_path, monkeypatch):
+        (tmp_path / "planted_library.py").write_text(MODULE)
+        lines = [{"prompt": [{"role": "user", "content": "Find."}], "title": title} for title in ("Emma", "Walden")]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (tmp_path / "broken.jsonl").write_text("{}\n{\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.delitem(sys.modules, "planted_library", raising=False)
+
+    @pytest.mark.parametrize("rows", ["planted_library:rows", "planted_library:make_rows", "rows.jsonl"])
+    def test_healthy_environment(self, rows, capsys):
+        assert cli.main(["check", "planted_library:Library", "--dataset", rows]) == 0
+        assert "nothing found" in capsys.readouterr().out
+
+    def test_error_is_the_exit_status(self, capsys):
+        with pytest.raises(SystemExit) as error:
+            cli.main(["check", "planted_library:Broken", "--dataset", "planted_library:rows"])
+        assert error.value.code == 1
+        output = capsys.readouterr().out
+        assert "error: reward" in output
+        assert "way out" in output
+
+    def test_built_in_environment(self, capsys):
+        assert cli.main(["check", "clarify", "--num_episodes", "4"]) == 0
+        assert "ClarifyEnv: 4 episodes" in capsys.readouterr().out
+
+    def test_gains_of_a_policy(self, capsys, tmp_path):
+        model, tokenizer = make_agent([tool_call("search", query="emma"), tool_call("search", query="walden")])
+        model.save_pretrained(tmp_path / "policy")
+        tokenizer.save_pretrained(tmp_path / "policy")
+        options = ["--policy", "policy", "--max_turns", "3", "--num_episodes", "4", "--max_completion_length", "150"]
+        assert cli.main(["check", "planted_library:Library", "--dataset", "planted_library:rows", *options]) == 0
+        output = capsys.readouterr().out
+        assert "what feedback earns" in output
+        assert "no hits" in output
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ([], "--environment"),
+            (["planted_library:Libary"], "'planted_library' has no 'Libary'. Did you mean 'Library'?"),
+            (["planted_libary:Library"], "cannot be imported: ModuleNotFoundError"),
+            (["bookin"], "Did you mean 'booking'?"),
+            (["booking", "--dataset", "none.jsonl"], "`dataset` is 'none.jsonl', which cannot be read"),
+            (["booking", "--dataset", "broken.jsonl"], "whose line 2 is not JSON"),
+            (["booking", "--dataset", "planted_library:titles"], "Row 0 of `dataset`"),
+            (["booking", "--policy", "./none"], "`policy` is './none', which cannot be loaded"),
+            (["booking", "--num_episodes", "0"], "`num_episodes` is 0"),
+            (["booking", "--episodes", "3"], "there is no option --episodes"),
+        ],
+    )
+    def test_wrong_options(self, options, message, capsys):
+        with pytest.raises(SystemExit) as error:
+            cli.main(["check", *options])
+        assert error.value.code == 2
+        assert message in capsys.readouterr().err
