@@ -25,9 +25,9 @@ from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
 from ._checkpoints import WholeCheckpoints
-from ._checks import CheckedFactory, check_dataset
+from ._checks import CheckedFactory, check_dataset, check_names_of_tools
 from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
-from ._environment import find_user
+from ._environment import find_tools, find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
@@ -43,7 +43,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
 
     Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
-    or there once it is made, or with a `done` in the class body. It overrides:
+    or there once it is made, with a `done` in the class body, or with `tool_schemas`. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it;
@@ -64,10 +64,11 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 kwargs["environment_factory"] = CheckedFactory(factory)
                 factories = [kwargs["environment_factory"]]
             self._converses = any(factory.converses for factory in factories)
-            if self._converses and not kwargs.get("tools") and not any(factory.has_tools for factory in factories):
+            check_names_of_tools(kwargs.get("tools") or [], factories)
+            if self._converses and not kwargs.get("tools") and not any(factory.tools for factory in factories):
                 walls = without_tools()
 
-        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.has_tools for factory in factories)
+        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.tools for factory in factories)
         for name in ("train_dataset", "eval_dataset"):
             check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
         with walls:
@@ -79,6 +80,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._has_async_funcs:
             guard_event_loop(self.async_loop)
         if self._converses:
+            # TRL takes the methods that we call for tools, and does not see those that come with a schema
+            for name, factory in zip(self.environment_factories, factories, strict=True):
+                self._env_tools[name] = [*self._standalone_tools, *factory.tools.values()]
+            self.tools = [tool for tools in self._env_tools.values() for tool in tools] or NoTools()
             self._prepare_conversations()
         if args.max_turns is not None:
             self.max_tool_calling_iterations = args.max_turns - 1
@@ -88,9 +93,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._is_vlm:
             raise ValueError(
                 f"`processing_class` is a {type(self.processing_class).__name__}, but conversations with a user are "
-                "text. Pass the tokenizer of a language model, or take an environment without `user` and `done`."
+                "text. Pass the tokenizer of a language model, or take an environment without `user`, `done` and "
+                "`tool_schemas`."
             )
-        self.tools = self.tools or NoTools()
         try:
             self._render_feedback([{"role": "user", "content": "dummy"}])
         except ValueError:
@@ -136,8 +141,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             return output
         if images is not None:
             raise ValueError(
-                "The rollouts hold images, which are not supported where an environment has a `user` or a `done`. "
-                "Train on text, or take an environment without them."
+                "The rollouts hold images, which are not supported where an environment has a `user`, a `done` or "
+                "`tool_schemas`. Train on text, or take an environment without them."
             )
         policy = TokenPolicy(
             partial(self._sample, padding=min(prompt_ids, key=len)),
@@ -153,7 +158,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             episode = Episode(
                 prompts[i],
                 environment,
-                tools=self._sync_tool_dicts[i] | self._async_tool_dicts[i],
+                tools={tool.__name__: tool for tool in self._standalone_tools} | find_tools(environment),
                 name=self._episode_name(i),
                 prompt_ids=prompt_ids[i],
             )

@@ -26,7 +26,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from ._environment import check_users, converses, find_tools, find_user, is_done
+from ._environment import check_users, converses, find_tools, find_user, has_schemas, is_done
 from .calls import FeedbackTimeout, call, error_text, finish, run_on, tool_content
 from .turns import MALFORMED_CALL
 from .users import UserSimulatorError
@@ -432,17 +432,22 @@ def _calls(episode: Episode, timeout: float | None) -> list[_Call]:
     for tool_call in tool_calls:
         name = tool_call["function"]["name"]
         # A name may be anything that a policy samples
-        function = episode.tools.get(name) if isinstance(name, str) else None
-        arguments = tool_call["function"]["arguments"]
-        calls.append(_Call(episode, function or _unknown_tool(name), arguments, timeout, tool=name))
+        is_known = isinstance(name, str) and name in episode.tools
+        function = episode.tools[name] if is_known else _unknown_tool(episode.environment, name)
+        calls.append(_Call(episode, function, tool_call["function"]["arguments"], timeout, tool=name))
     return calls
 
 
-def _unknown_tool(name: Any) -> Callable:
+def _unknown_tool(environment: Any, name: Any) -> Callable:
+    """What runs a tool that is not there: an environment with schemas is asked itself, as it may count the mistake."""
+
+    def ask(**arguments):
+        return environment.call_tool(name, arguments)
+
     def fail(**arguments):
         raise ValueError(f"Tool {name} not found.")
 
-    return fail
+    return ask if isinstance(name, str) and has_schemas(environment) else fail
 
 
 def _start_in_order(calls: list[_Call]) -> None:

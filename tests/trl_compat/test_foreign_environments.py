@@ -179,6 +179,27 @@ class UserTool(Game):
         return self.city
 
 
+class CallTool(Game):
+    """Without schemas, it is a tool as any other."""
+
+    def call_tool(self, name: str, arguments: dict) -> str:
+        """
+        Call a tool.
+
+        Args:
+            name: Which one.
+            arguments: What with.
+        """
+        return self.ask(name)
+
+
+class OwnSchemas(Game):
+    """Nobody can call them."""
+
+    def __init__(self):
+        self.tool_schemas = {"ask": "Ask for a slot."}
+
+
 class UserNameInInit(Game):
     def __init__(self):
         self.user = "alice"
@@ -367,6 +388,8 @@ FOREIGN = {
     "properties that nobody may read": UnreadableProperties,
     "tool named done": DoneTool,
     "tool named user": UserTool,
+    "tool named call_tool": CallTool,
+    "tool_schemas of its own": OwnSchemas,
     "user is text in __init__": UserNameInInit,
     "user is text in reset": UserNameInReset,
     "user is text by annotation": UserNameDeclared,
@@ -484,6 +507,10 @@ class StartsUndoneSomewhere(StartsUndone, DoneInReset):
     pass
 
 
+class HasSchemas(CallTool):
+    tool_schemas = []
+
+
 @pytest.mark.parametrize(
     "factory",
     [
@@ -495,6 +522,7 @@ class StartsUndoneSomewhere(StartsUndone, DoneInReset):
         DeclaresDoneInWords,
         StartsUndone,
         StartsUndoneSomewhere,
+        HasSchemas,
         {"done": DoneInInit, "user": DeclaresUser, "plain": Game, "tool": DoneTool},
     ],
     ids=str,
