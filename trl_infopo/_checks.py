@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ._environment import converses, find_schemas, find_tools, has_schemas
+from ._environment import converses, find_schemas, find_tools, has_schemas, hears_end
 from ._options import did_you_mean
 from .infopo_config import InfoPOConfig, check_placeholder
 
@@ -72,6 +72,8 @@ class CheckedFactory:
             check_placeholder(f"{type(environment).__name__}.masked_feedback", own)
         if has_schemas(environment):
             check_call(environment, "call_tool", "name", "arguments")
+        if hears_end(environment):
+            check_call(environment, "on_end", "reason")
         return environment
 
     def _warn_of_undeclared(self) -> None:
@@ -84,6 +86,12 @@ class CheckedFactory:
                 stacklevel=1,
             )
 
+        if "on_end" in self.tools:
+            warnings.warn(
+                f"`{self.kind.__name__}.on_end` is a tool of the agent, as it has the docstring of one. If it should "
+                "be told how an episode ended, write `done: bool = False` in the class body.",
+                stacklevel=1,
+            )
         schemas = inspect.getattr_static(self.first, "tool_schemas", None)
         if isinstance(schemas, list | tuple) and not has_schemas(self.first):
             warnings.warn(

@@ -53,7 +53,29 @@ def find_tools(environment: Any) -> dict[str, Callable]:
 
 def hooks(environment: Any) -> list[str]:
     """Methods of an environment that TRL would take for tools, and that are called by us."""
-    return ["call_tool"] if has_schemas(environment) else []
+    found = {"call_tool": has_schemas, "on_end": hears_end}
+    return [name for name, is_ours in found.items() if is_ours(environment)]
+
+
+def hears_end(environment: Any) -> bool:
+    """
+    Whether an environment has an `on_end` that is told how its episode ended. Where nothing else asks for our loop,
+    one that TRL can describe to an agent is a tool.
+    """
+    if not inspect.isfunction(getattr(type(environment), "on_end", None)):
+        return False
+    return asks_otherwise(environment) or not is_tool(environment.on_end)
+
+
+def is_tool(method: Callable) -> bool:
+    """Whether TRL can describe a method to an agent: by its docstring and its type hints."""
+    from transformers.utils import get_json_schema
+
+    try:
+        get_json_schema(method)
+    except Exception:  # of several types, and says what is missing
+        return False
+    return True
 
 
 def has_schemas(environment: Any) -> bool:
@@ -101,9 +123,14 @@ def converses(environment: Any) -> bool:
     for it may keep a `done` or a `user` of their own.
 
     Our loop is asked for by a `user` that can `reply`, annotated in the class (`user: UserSimulator`) or there once
-    the environment is made, by a `done` in the class body (`done: bool = False`), or by `tool_schemas` together with a
-    `call_tool`.
+    the environment is made, by a `done` in the class body (`done: bool = False`), by `tool_schemas` together with a
+    `call_tool`, or by an `on_end` that TRL cannot take for a tool.
     """
+    return asks_otherwise(environment) or hears_end(environment)
+
+
+def asks_otherwise(environment: Any) -> bool:
+    """Whether an environment asks for our conversation loop by more than an `on_end`."""
     return declares_user(environment) or declares_done(environment) or has_schemas(environment)
 
 
@@ -140,6 +167,11 @@ def is_done(environment: Any) -> bool:
             "episode is over."
         )
     return bool(done)
+
+
+def is_thread_safe(environment: Any) -> bool:
+    """Whether an environment says that it may be called in other threads, at the same time as others."""
+    return inspect.getattr_static(environment, "thread_safe", False) is True
 
 
 def check_users(environments: list[Any]) -> None:

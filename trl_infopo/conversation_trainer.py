@@ -38,6 +38,9 @@ from .users import UserSimulatorError
 from .users.base import Usage
 
 
+STOP = "infopo/stop/"
+
+
 class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
@@ -175,7 +178,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             synchronize=self._agree if self.accelerator.num_processes > 1 else None,
         )
         tokens, errors = (after - before for after, before in zip(self._user_usage(), usage_before, strict=True))
-        failures = [(e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls) for e in episodes]
+        failures = [
+            (e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls, e.num_empty_messages) for e in episodes
+        ]
         self._log_conversations(
             [episode.stop_reason for episode in episodes],
             [sum(counts) for counts in zip(*failures, strict=True)],
@@ -286,27 +291,33 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return sum(usage.tokens for usage in usages), sum(usage.errors for usage in usages)
 
     def _log_conversations(
-        self, stop_reasons: list[StopReason], failures: list[int], users: list[float] | None = None
+        self, stop_reasons: list[StopReason | str], failures: list[int], users: list[float] | None = None
     ) -> None:
         """
         Log how the episodes of all processes ended, what went wrong in them, and what their users did.
 
         Args:
-            stop_reasons (`list[StopReason]`):
+            stop_reasons (`list[StopReason | str]`):
                 Of this process's episodes.
             failures (`list[int]`):
-                Number of tool calls that failed, of those that took too long, and of those that could not be parsed.
+                Number of tool calls that failed, of those that took too long, of those that could not be parsed, and
+                of messages that said nothing.
             users (`list[float]`, *optional*):
                 Number of replies, seconds, tokens and errors.
         """
-        rows = [[reason == stop_reason for reason in StopReason] for stop_reason in stop_reasons]
-        ends = self.accelerator.gather(torch.tensor(rows, dtype=torch.float, device=self.accelerator.device))
-        metrics = {
-            f"stop/{reason}": share for reason, share in zip(StopReason, ends.mean(dim=0).tolist(), strict=True)
-        }
+        ends = gather_object([str(reason) for reason in stop_reasons])
+        # A reason of an environment's own counts 0 where it is not there, for the mean over the steps of a log
+        logged = self._metrics["train" if self.model.training else "eval"]
+        known = [name.removeprefix(STOP) for name in logged if name.startswith(STOP)]
+        num_batches = len(logged[f"{STOP}{StopReason.ANSWERED}"])
+        metrics = {}
+        for reason in dict.fromkeys([*map(str, StopReason), *known, *ends]):
+            values = logged[f"{STOP}{reason}"]
+            values += [0.0] * (num_batches - len(values))
+            metrics[f"stop/{reason}"] = ends.count(reason) / len(ends)
         counts = torch.tensor([[*failures, *(users or [])]], dtype=torch.float, device=self.accelerator.device)
         totals = self.accelerator.gather(counts).sum(dim=0).tolist()
-        names = ("tools/failures", "tools/timeouts", "malformed_calls")
+        names = ("tools/failures", "tools/timeouts", "malformed_calls", "empty_messages")
         metrics |= dict(zip(names, totals[: len(failures)], strict=False))
         if users is not None:
             metrics |= user_metrics(*totals[len(failures) :], num_rollouts=len(ends))

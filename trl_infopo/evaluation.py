@@ -42,16 +42,16 @@ from ._describe import describe
 from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
 from ._progress import ProgressBar
 from .calls import call, encodable_message, guard_event_loop, run_on
-from .policies import Policy, PolicyError, SeededEpisode, load_policy
+from .policies import Policy, SeededEpisode, load_policy
 from .rollout import converse, converses, find_tools
 from .turns import feedback_blocks
-from .users import UserSimulatorError
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+NO_PROMPT = [{"role": "user", "content": ""}]  # TRL's, to which it adds what `reset` returns
 NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
 COMPACT = {"box": SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}  # five users fit into 80 columns
@@ -94,7 +94,8 @@ def evaluate(
             By the name of a user, a factory of environments with that user in it. An environment without users has one
             entry, of any name.
         dataset ([`~datasets.Dataset`] or `list[dict]`):
-            The tasks: rows with a conversational `prompt` and what the environment's `reset` takes.
+            The tasks: rows with a conversational `prompt` and what the environment's `reset` takes. Where there is no
+            `prompt`, what `reset` returns is the user's first message, as in training.
         num_runs (`int`, *optional*, defaults to `1`):
             Number of episodes for each task and user.
         temperature (`float`, *optional*, defaults to `0.0`):
@@ -138,6 +139,7 @@ def evaluate(
             cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`PolicyError`]: If an endpoint fails.
+        `RuntimeError`: If an environment's `on_end` fails.
         `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 
     Example:
@@ -235,7 +237,7 @@ def evaluate(
                     ]
                     if path is not None:
                         _append(path, played)
-                except (UserSimulatorError, PolicyError, OSError) as error:
+                except (RuntimeError, OSError) as error:
                     if path is not None:
                         error.add_note(
                             f"Finished episodes are in {path}. The same evaluation, run again, goes on there."
@@ -293,12 +295,12 @@ def _check_arguments(users: Any, dataset: Any, **arguments) -> list[dict]:
     if not rows:
         raise ValueError("`dataset` has no rows. Pass tasks as rows with a conversational `prompt`.")
     for i, row in enumerate(rows):
-        prompt = row.get("prompt") if isinstance(row, Mapping) else None
+        prompt = row.get("prompt", NO_PROMPT) if isinstance(row, Mapping) else None
         if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
             problem = f"is {row!r:.200}" if prompt is None else f"has the prompt {prompt!r:.200}"
             raise ValueError(
                 f"Row {i} of `dataset` {problem}. Give it a conversational `prompt`: a list of messages like "
-                '{"role": "user", "content": "Hello."}.'
+                '{"role": "user", "content": "Hello."}, or none where `reset` returns the first one.'
             )
     return rows
 
@@ -598,10 +600,15 @@ def _positions(batch: list[tuple[int, int, str]]) -> list[int]:
 def _start(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:
     """Reset an environment as TRL does, and make the prompt."""
     row = deepcopy(row)
-    prompt = deepcopy(row["prompt"])
+    prompt = deepcopy(row.get("prompt", NO_PROMPT))
     observation = call(environment.reset, row)
     if observation is not None:
         prompt[-1]["content"] = _join(prompt[-1]["content"], observation)
+    if "prompt" not in row and prompt == NO_PROMPT:
+        raise ValueError(
+            f"There is no prompt in {name}: its row has none, and `{type(environment).__name__}.reset` returned "
+            f"{observation!r}. Give the row a `prompt`, or let `reset` return the text of the first message."
+        )
     if system_prompt is not None:
         if prompt[0]["role"] == "system":
             prompt[0]["content"] = _join(prompt[0]["content"], f"\n\n{system_prompt}")
