@@ -31,6 +31,8 @@ class CheckedFactory:
     Attributes:
         converses (`bool`):
             Whether the environments need our conversation loop.
+        has_reward (`bool`):
+            Whether TRL finds a `get_reward`.
         tools (`dict[str, Callable]`):
             The tools of the first environment, by name.
     """
@@ -46,6 +48,7 @@ class CheckedFactory:
         self.kind = type(self.first)
         self.reset = inspect.signature(self.first.reset)
         self.converses = converses(self.first)
+        self.has_reward = inspect.isfunction(getattr(self.kind, "get_reward", None))
         self.tools = find_tools(self.first)
         self._warn_of_undeclared()
 

@@ -17,6 +17,7 @@ import math
 import warnings
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -32,7 +33,7 @@ from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
-from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
+from .rollout import Episode, StopReason, TokenPolicy, converse, gather_rewards, infer_stop_reason
 from .turns import render_feedback
 from .users import UserSimulatorError
 from .users.base import Usage
@@ -50,7 +51,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it;
-    - `_calculate_rewards`, to refuse infinite rewards, and to see that no user is forgotten;
+    - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to see that no
+      user is forgotten;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
       were well.
 
@@ -76,6 +78,12 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
         with walls:
             super().__init__(model, reward_funcs, args=args, **kwargs)
+
+        # TRL asks one environment after the other
+        self._kinds = list(dict.fromkeys(factory.kind for factory in factories if factory.has_reward))
+        if self._kinds:
+            self.reward_funcs[-len(self._kinds) :] = [partial(self._reward_kind, kind) for kind in self._kinds]
+        self._event_loop = self.async_loop if self._has_async_funcs else None
 
         if not self.is_deepspeed_enabled:  # it keeps weights in float32 itself
             warn_of_idle_weights(self.model, args.learning_rate)
@@ -109,6 +117,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             ready.wait()
             atexit.register(shutdown_event_loop_in_daemon, self.async_loop_thread, self.async_loop)
             guard_event_loop(self.async_loop)
+            self._event_loop = self.async_loop
 
     def _generate_and_score_completions(self, inputs):
         try:
@@ -228,6 +237,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             cause = guards[failed].error
             error = UserSimulatorError(f"The user of {self._episode_name(failed)} failed: {error_text(cause)}")
             error.__cause__ = cause
+        self._raise_on_all(error)
+
+    def _raise_on_all(self, error: Exception | None) -> None:
+        """Raise on all processes what went wrong on any."""
         if self.accelerator.num_processes > 1:
             self._agree(False, error)
         elif error is not None:
@@ -338,7 +351,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         if self.environments and not self._converses:
             self._check_forgotten_users()
+        self._rewards, self._reward_error = None, None
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._kinds:
+            self._raise_on_all(self._reward_error)
         if (infinite := rewards_per_func.isinf().any(dim=0)).any():
             name = self.reward_func_names[infinite.nonzero()[0].item()]
             raise ValueError(
@@ -347,6 +363,25 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             )
         self._log_infopo({"unscored_rollouts": rewards_per_func.isnan().all(dim=1).sum().item()})
         return rewards_per_func
+
+    def _reward_kind(self, kind: type, environments: list, **kwargs) -> list[Any]:
+        """
+        The rewards of the environments of one class, None for the others. When TRL asks for the first class, those of
+        all are awaited together. A failure waits until all processes know of it.
+        """
+        if self._rewards is None:
+            episodes = [
+                Episode([], environment, name=self._episode_name(i))
+                for kind in self._kinds
+                for i, environment in enumerate(environments)
+                if type(environment) is kind
+            ]
+            try:
+                rewards = gather_rewards(episodes, self._event_loop, self.args.user_concurrency)
+            except Exception as error:
+                self._reward_error, rewards = error, [0.0] * len(episodes)
+            self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}
+        return [self._rewards[id(e)] if type(e) is kind else None for e in environments]
 
     def _check_forgotten_users(self) -> None:
         """Nobody talks to a user whom `reset` brings and the class does not declare."""

@@ -41,9 +41,9 @@ from rich.table import Table
 from ._describe import describe
 from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
 from ._progress import ProgressBar
-from .calls import call, encodable_message, guard_event_loop, run_on
+from .calls import call, encodable_message, guard_event_loop
 from .policies import Policy, SeededEpisode, load_policy
-from .rollout import converse, converses, find_tools
+from .rollout import converse, converses, find_tools, gather_rewards
 from .turns import feedback_blocks
 
 
@@ -117,7 +117,7 @@ def evaluate(
         batch_size (`int`, *optional*, defaults to `32`):
             Number of episodes played at once.
         concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of user replies and tools awaited at once.
+            Largest number of user replies, tools and rewards awaited at once.
         feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
             a user that does ends the evaluation with an error. If `None`, there is no limit.
@@ -139,7 +139,7 @@ def evaluate(
             cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`PolicyError`]: If an endpoint fails.
-        `RuntimeError`: If an environment's `on_end` fails.
+        `RuntimeError`: If an environment's `on_end` or `get_reward` fails.
         `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 
     Example:
@@ -231,9 +231,10 @@ def evaluate(
                         concurrency=concurrency,
                         feedback_timeout=feedback_timeout,
                     )
+                    rewards = gather_rewards(episodes, event_loop, concurrency)
                     played = [
-                        _record(job, episode, _reward(episode, event_loop), success_threshold)
-                        for job, episode in zip(batch, episodes, strict=True)
+                        _record(job, episode, _to_number(reward, episode), success_threshold)
+                        for job, episode, reward in zip(batch, episodes, rewards, strict=True)
                     ]
                     if path is not None:
                         _append(path, played)
@@ -626,10 +627,7 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
     return content + addition
 
 
-def _reward(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
-    reward = call(episode.environment.get_reward, {})
-    if inspect.isawaitable(reward):
-        reward = run_on(event_loop, reward)
+def _to_number(reward: Any, episode: SeededEpisode) -> float:
     try:
         number = math.nan if isinstance(reward, str) else float(reward)
     except (TypeError, ValueError):

@@ -51,6 +51,7 @@ __all__ = [
     "converse",
     "converses",
     "find_tools",
+    "gather_rewards",
     "infer_stop_reason",
     "visible_messages",
 ]
@@ -202,6 +203,34 @@ def converse(
         goes_on = synchronize(bool(active), error)
         if goes_on:
             act(active)
+
+
+def gather_rewards(
+    episodes: list[Episode], event_loop: asyncio.AbstractEventLoop | None, concurrency: int = 64
+) -> list[Any]:
+    """
+    Ask environments for the rewards of their episodes: `async` ones and those of environments with `thread_safe =
+    True` together, others in order on the calling thread.
+
+    Args:
+        episodes (`list[Episode]`):
+            Episodes that have ended.
+        event_loop (`asyncio.AbstractEventLoop`, *optional*):
+            Loop that runs in another thread, where async rewards live.
+        concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of rewards awaited at once.
+
+    Returns:
+        `list[Any]`: What `get_reward` of each environment returned.
+
+    Raises:
+        `RuntimeError`: If one fails. It names the episode.
+    """
+    calls = [_Call(episode, episode.environment.get_reward, {}, None) for episode in episodes]
+    _run_together([[asked] for asked in calls], event_loop, concurrency)
+    for asked in calls:
+        asked.raise_failure("get_reward")
+    return [asked.result for asked in calls]
 
 
 def visible_messages(messages: list[dict]) -> list[dict]:
@@ -491,7 +520,7 @@ def _start_in_order(calls: list[_Call]) -> None:
         started.start()
 
 
-def _run_together(groups: list[list[_Call]], event_loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+def _run_together(groups: list[list[_Call]], event_loop: asyncio.AbstractEventLoop | None, concurrency: int) -> None:
     """Run the calls of several episodes: async ones and those of thread-safe environments at once, others in order."""
     # An async function only makes its coroutine here
     with ThreadPoolExecutor(max_workers=concurrency) as threads:
