@@ -40,6 +40,7 @@ OVERRIDDEN = {
     "_generate": ("self", "prompts"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
+    "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_get_train_sampler": ("self", "dataset"),
     "_load_rng_state": ("self", "checkpoint"),
     "_save_checkpoint": ("self", "model", "trial"),
@@ -59,7 +60,6 @@ OVERRIDDEN = {
 }
 # Called by them
 CALLED = {
-    "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_get_tool_suffix_ids": ("self", "tool_messages"),
 }
 # Read, written or appended to by them

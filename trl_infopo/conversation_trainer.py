@@ -33,7 +33,7 @@ from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
-from .rollout import Episode, StopReason, TokenPolicy, converse, gather_rewards, infer_stop_reason
+from .rollout import Episode, StopReason, TokenPolicy, begin, converse, gather_rewards, infer_stop_reason
 from .turns import render_feedback
 from .users import UserSimulatorError
 from .users.base import Usage
@@ -50,7 +50,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     or there once it is made, with a `done` in the class body, or with `tool_schemas`. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
-    - `_generate`, to make encodable what environments and the policy bring into it;
+    - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
+    - `_generate_single_turn`, as what users said first tells the prompts of a group apart;
     - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to see that no
       user is forgotten;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
@@ -130,9 +131,36 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate(self, prompts):
         prompts[:] = encodable_message(prompts)
+        if self._converses:
+            prompts[:] = self._begin(prompts)
         text = f"step {self.state.global_step + 1}: sampling {len(prompts)} rollouts"
         with self._progress.at(text), parsing_safely():
             return super()._generate(prompts)
+
+    def _begin(self, prompts: list[list[dict]]) -> list[list[dict]]:
+        """Make the episodes of a batch, and let users speak first: the prompts with what they say."""
+        standalone = {tool.__name__: tool for tool in self._standalone_tools}
+        self._episodes = [
+            Episode(prompt, environment, standalone | find_tools(environment), self._episode_name(i))
+            for i, (prompt, environment) in enumerate(zip(prompts, self.environments, strict=True))
+        ]
+        self._usage_before = self._user_usage()
+        with self._progress.at(f"step {self.state.global_step + 1}: starting {len(prompts)} conversations"):
+            self._has_openings = begin(
+                self._episodes,
+                self.async_loop,
+                concurrency=self.args.user_concurrency,
+                feedback_timeout=self.args.feedback_timeout,
+                synchronize=self._agree if self.accelerator.num_processes > 1 else None,
+            )
+        return [episode.prompt for episode in self._episodes]
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
+        if self._converses and self._has_openings:
+            num_generations = (
+                1  # vLLM samples as many continuations of each prompt, and takes those of a group for one
+            )
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
 
     def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
         max_turns = self.max_tool_calling_iterations + 1
@@ -165,18 +193,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             max_model_length=self._max_model_length(),
             is_malformed=partial(is_malformed_call, self._tokenizer),
         )
-        episodes = []
-        for i, environment in enumerate(self.environments):
-            episode = Episode(
-                prompts[i],
-                environment,
-                tools={tool.__name__: tool for tool in self._standalone_tools} | find_tools(environment),
-                name=self._episode_name(i),
-                prompt_ids=prompt_ids[i],
-            )
+        episodes = self._episodes
+        for i, episode in enumerate(episodes):
+            episode.prompt_ids = prompt_ids[i]
             policy.record(episode, completions[i][0], completion_ids[i], None if logprobs is None else logprobs[i])
-            episodes.append(episode)
-        usage_before = self._user_usage()
         converse(
             episodes,
             policy,
@@ -186,7 +206,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             feedback_timeout=self.args.feedback_timeout,
             synchronize=self._agree if self.accelerator.num_processes > 1 else None,
         )
-        tokens, errors = (after - before for after, before in zip(self._user_usage(), usage_before, strict=True))
+        tokens, errors = (after - before for after, before in zip(self._user_usage(), self._usage_before, strict=True))
         failures = [
             (e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls, e.num_empty_messages) for e in episodes
         ]

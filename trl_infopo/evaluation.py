@@ -43,7 +43,7 @@ from ._options import check_bool, check_callable, check_number, check_output_dir
 from ._progress import ProgressBar
 from .calls import call, encodable_message, guard_event_loop
 from .policies import Policy, SeededEpisode, load_policy
-from .rollout import converse, converses, find_tools, gather_rewards
+from .rollout import begin, converse, converses, find_tools, gather_rewards
 from .turns import feedback_blocks
 
 
@@ -117,7 +117,7 @@ def evaluate(
         batch_size (`int`, *optional*, defaults to `32`):
             Number of episodes played at once.
         concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of user replies, tools and rewards awaited at once.
+            Largest number of openings and replies of users, of tools and of rewards awaited at once.
         feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
             a user that does ends the evaluation with an error. If `None`, there is no limit.
@@ -222,6 +222,9 @@ def evaluate(
                     environment, episode_seed = environments[user][position], f"{seed} {task} {run}"
                     episodes.append(_start(environment, rows[task], system_prompt, name, episode_seed))
                 try:
+                    begin(episodes, event_loop, concurrency=concurrency, feedback_timeout=feedback_timeout)
+                    for (task, _, _), episode in zip(batch, episodes, strict=True):
+                        _check_prompt(episode, rows[task])
                     act(episodes)
                     converse(
                         episodes,
@@ -605,17 +608,24 @@ def _start(environment: Any, row: dict, system_prompt: str | None, name: str, se
     observation = call(environment.reset, row)
     if observation is not None:
         prompt[-1]["content"] = _join(prompt[-1]["content"], observation)
-    if "prompt" not in row and prompt == NO_PROMPT:
-        raise ValueError(
-            f"There is no prompt in {name}: its row has none, and `{type(environment).__name__}.reset` returned "
-            f"{observation!r}. Give the row a `prompt`, or let `reset` return the text of the first message."
-        )
     if system_prompt is not None:
         if prompt[0]["role"] == "system":
             prompt[0]["content"] = _join(prompt[0]["content"], f"\n\n{system_prompt}")
         else:
             prompt.insert(0, {"role": "system", "content": system_prompt})
     return SeededEpisode(encodable_message(prompt), environment, find_tools(environment), name, seed=seed)
+
+
+def _check_prompt(episode: SeededEpisode, row: dict) -> None:
+    """
+    Raises:
+        `ValueError`: If neither the row nor the environment nor its user has brought a prompt.
+    """
+    if "prompt" not in row and not episode.prompt[-1]["content"]:
+        raise ValueError(
+            f"There is no prompt in {episode.name}: its row has none, `{type(episode.environment).__name__}.reset` "
+            "returned no text, and no user has an `opening`. Give the row a `prompt`, or let `reset` return one."
+        )
 
 
 def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:

@@ -48,6 +48,7 @@ __all__ = [
     "Episode",
     "StopReason",
     "TokenPolicy",
+    "begin",
     "converse",
     "converses",
     "find_tools",
@@ -140,6 +141,54 @@ class Episode:
         self.num_actions += 1
 
 
+def begin(
+    episodes: list[Episode],
+    event_loop: asyncio.AbstractEventLoop,
+    *,
+    concurrency: int = 64,
+    feedback_timeout: float | None = None,
+    synchronize: Callable[[bool, Exception | None], bool] | None = None,
+) -> bool:
+    """
+    Let the users speak first who have an `opening`. Openings are awaited together, as replies are.
+
+    What a user says is added to the prompt: to its last message if that is the user's, or else as another message.
+
+    Args:
+        episodes (`list[Episode]`):
+            Episodes before their first action, changed in place.
+        event_loop (`asyncio.AbstractEventLoop`):
+            Loop that runs in another thread, where async users live.
+        concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of openings awaited at once.
+        feedback_timeout (`float`, *optional*):
+            Seconds that an opening may take.
+        synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
+            With several processes, called once on each with whether any of its users spoke and with what went wrong.
+
+    Returns:
+        `bool`: Whether any user spoke, on any process.
+
+    Raises:
+        [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
+        `ValueError`: If an environment declares a user and has none, or shares one that remembers.
+    """
+    calls, error = [], None
+    try:
+        check_users([episode.environment for episode in episodes])
+        for episode in episodes:
+            opening = getattr(find_user(episode.environment), "opening", None)
+            if callable(opening):
+                messages = [message for message in visible_messages(episode.prompt) if message["content"]]
+                calls.append(_Call(episode, partial(opening, messages), {}, feedback_timeout))
+        _run_together([[asked] for asked in calls], event_loop, concurrency)
+        for asked in calls:
+            asked.deliver_opening()
+    except Exception as exception:  # raised by `synchronize`, so that no other process waits for this one
+        error = exception
+    return (synchronize or _raise_here)(bool(calls), error)
+
+
 def converse(
     episodes: list[Episode],
     act: Callable[[list[Episode]], None],
@@ -192,7 +241,7 @@ def converse(
         error = None
         try:
             if not is_checked:
-                check_users([episode.environment for episode in episodes])
+                check_users([episode.environment for episode in episodes if episode.num_replies == 0])
                 is_checked = True
             active = [episode for episode in episodes if episode.stop_reason is None]
             _bring_feedback(active, event_loop, max_turns, concurrency, feedback_timeout)
@@ -467,15 +516,37 @@ class _Call:
             content = str({"error": error_text(self.error)})
         episode.feedback.append({"role": "tool", "name": self.tool, "content": content})
 
-    def _deliver_reply(self) -> None:
-        episode, result = self.episode, self.result
+    def deliver_opening(self) -> None:
+        """Add what the user says first to the prompt."""
+        self._count_reply()
+        text, episode = self.result, self.episode
+        if not isinstance(text, str) or not text.strip():
+            raise UserSimulatorError(
+                f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.opening` returned "
+                f"{reprlib.repr(text)}. Return text, or let the user have no `opening`."
+            )
+        text, (*before, last) = encodable(text), episode.prompt
+        if last["role"] != "user":
+            episode.prompt = [*episode.prompt, {"role": "user", "content": text}]
+        elif isinstance(last["content"], list):
+            episode.prompt = [*before, {**last, "content": [*last["content"], {"type": "text", "text": text}]}]
+        else:
+            content = f"{last['content']}\n\n{text}" if last["content"] else text
+            episode.prompt = [*before, {**last, "content": content}]
+
+    def _count_reply(self) -> None:
+        """Count what a user said, or raise what went wrong."""
         if self.error is not None:
             cause = self._cause()
             if isinstance(self.error, FeedbackTimeout):
                 cause += " Raise `feedback_timeout`, or see why it takes so long."
-            raise UserSimulatorError(f"The user of {episode.name} failed: {cause}") from self.error
-        episode.num_replies += 1
-        episode.reply_seconds += self.seconds
+            raise UserSimulatorError(f"The user of {self.episode.name} failed: {cause}") from self.error
+        self.episode.num_replies += 1
+        self.episode.reply_seconds += self.seconds
+
+    def _deliver_reply(self) -> None:
+        self._count_reply()
+        episode, result = self.episode, self.result
         if result is None:
             episode.stop_reason = StopReason.USER_ENDED
         elif isinstance(result, str) and result.strip():
