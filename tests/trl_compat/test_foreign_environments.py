@@ -193,6 +193,28 @@ class CallTool(Game):
         return self.ask(name)
 
 
+class EndTool(Game):
+    def on_end(self, reason: str) -> str:
+        """
+        End the game.
+
+        Args:
+            reason: Why.
+        """
+        self.asked = []
+        return reason
+
+
+class ThreadSafeOfItsOwn(Game):
+    """Not what we call so."""
+
+    def __init__(self):
+        self.thread_safe = "no"
+
+    def get_reward(self) -> float:
+        return random.random()
+
+
 class OwnSchemas(Game):
     """Nobody can call them."""
 
@@ -390,6 +412,8 @@ FOREIGN = {
     "tool named user": UserTool,
     "tool named call_tool": CallTool,
     "tool_schemas of its own": OwnSchemas,
+    "tool named on_end": EndTool,
+    "thread_safe of its own": ThreadSafeOfItsOwn,
     "user is text in __init__": UserNameInInit,
     "user is text in reset": UserNameInReset,
     "user is text by annotation": UserNameDeclared,
@@ -511,6 +535,11 @@ class HasSchemas(CallTool):
     tool_schemas = []
 
 
+class HearsEnd(Game):
+    def on_end(self, reason):
+        assert reason in ("answered", "max_turns", "max_tokens")
+
+
 @pytest.mark.parametrize(
     "factory",
     [
@@ -523,6 +552,7 @@ class HasSchemas(CallTool):
         StartsUndone,
         StartsUndoneSomewhere,
         HasSchemas,
+        HearsEnd,
         {"done": DoneInInit, "user": DeclaresUser, "plain": Game, "tool": DoneTool},
     ],
     ids=str,
