@@ -19,6 +19,7 @@ import time
 
 import pytest
 from datasets import Dataset
+from misbehaving_server import MisbehavingServer, says
 from scripted_agents import make_scripted_trainer
 from test_misbehaviour import calls, logged, play
 from tiny_agents import make_model, make_tokenizer
@@ -26,6 +27,7 @@ from trl.chat_template_utils import supports_tool_calling
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer, evaluate
 from trl_infopo._schemas import read_schemas
+from trl_infopo.policies import ChatPolicy
 from trl_infopo.users import UserSimulatorError
 
 
@@ -476,3 +478,13 @@ def test_schemas_that_nobody_can_call_are_said(tmp_path):
 
     with pytest.warns(UserWarning, match="`Forgetful` has `tool_schemas` and no `call_tool`"):
         make_scripted_trainer(tmp_path, Forgetful)
+
+
+def test_an_endpoint_is_sent_the_schemas():
+    pytest.importorskip("openai")
+    with MisbehavingServer(says("done")) as server:
+        policy = ChatPolicy("m", server.url, "key")
+        row = {"prompt": [{"role": "user", "content": "tea?"}]}
+        evaluate(policy, {"nobody": DeskWithMethod}, [row], show_progress=False)
+    assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["note", "search", "wait"]
+    assert server.requests[0]["tools"][1] == schema()
