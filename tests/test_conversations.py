@@ -426,12 +426,13 @@ def test_gains_of_replies_are_scored_against_the_masked_reply(tmp_path, monkeypa
     monkeypatch.setattr(infopo_trainer, "score_information_gain", spy)
     trainer = make_trainer(tmp_path, TalkEnvironment)
     trainer.train()
-    expected = trainer._tokenizer.encode(
-        scaffold([{"role": "user", "content": "No information found."}]), add_special_tokens=False
+    expected, told = (
+        trainer._tokenizer.encode(scaffold([{"role": "user", "content": text}]), add_special_tokens=False)
+        for text in ("No information found.", "Your message was empty.")
     )
     scored = [ids for _, _, masked, _ in calls for rollout in masked for ids in rollout if ids is not None]
-    assert scored
-    assert all(ids == expected for ids in scored)
+    assert expected in scored
+    assert all(ids in (expected, told) for ids in scored)
     gains = torch.cat([gains.flatten() for *_, gains in calls])
     assert (~gains.isnan()).sum() == len(scored)
     assert (gains[~gains.isnan()] != 0).any()
@@ -590,7 +591,7 @@ def test_a_run_whose_user_dies_stops_and_resumes(tmp_path, monkeypatch):
     pytest.importorskip("openai")
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 4}
     trainer = make_trainer(tmp_path, ChatEnvironment, options=options)
-    with MisbehavingServer(*[says("to rome please")] * 60, fails(500)) as server:
+    with MisbehavingServer(*[says("to rome please")] * 30, fails(500)) as server:
         monkeypatch.setattr(ChatEnvironment, "base_url", server.url)
         with pytest.raises(
             UserSimulatorError, match=r"The user of rollout \d of process 0 at step [1-3] failed: .*3 att"
@@ -600,7 +601,7 @@ def test_a_run_whose_user_dies_stops_and_resumes(tmp_path, monkeypatch):
     died_at = trainer.state.global_step
     assert (tmp_path / f"checkpoint-{died_at}").is_dir()
     assert not (tmp_path / f"checkpoint-{died_at + 1}").exists()
-    assert attempts <= 60 + 3 * 8
+    assert attempts <= 30 + 3 * 8
 
     with MisbehavingServer(says("to rome please")) as server:
         monkeypatch.setattr(ChatEnvironment, "base_url", server.url)

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ._environment import converses, find_tools
+from ._environment import converses, find_schemas, find_tools, has_schemas, hears_end
 from ._options import did_you_mean
 from .infopo_config import InfoPOConfig, check_placeholder
 
@@ -31,8 +31,10 @@ class CheckedFactory:
     Attributes:
         converses (`bool`):
             Whether the environments need our conversation loop.
-        has_tools (`bool`):
-            Whether the environments have tools.
+        has_reward (`bool`):
+            Whether TRL finds a `get_reward`.
+        tools (`dict[str, Callable]`):
+            The tools of the first environment, by name.
     """
 
     def __init__(self, factory: Callable[[], Any]):
@@ -46,12 +48,20 @@ class CheckedFactory:
         self.kind = type(self.first)
         self.reset = inspect.signature(self.first.reset)
         self.converses = converses(self.first)
-        self.has_tools = bool(find_tools(self.first))
+        self.has_reward = inspect.isfunction(getattr(self.kind, "get_reward", None))
+        self.tools = find_tools(self.first)
         self._warn_of_undeclared()
 
     def __call__(self) -> Any:
         environment, self.first = self.first, None
-        return self._make() if environment is None else environment
+        if environment is None:
+            environment = self._make()
+            if find_schemas(environment) != {n: tool for n, tool in self.tools.items() if isinstance(tool, dict)}:
+                raise ValueError(
+                    f"Two environments of `{self.kind.__name__}` have different `tool_schemas`, but prompts show the "
+                    "first's. Give all the same, or pass several factories by name as `environment_factory`."
+                )
+        return environment
 
     def _make(self) -> Any:
         environment = self.factory()
@@ -63,6 +73,10 @@ class CheckedFactory:
         own = inspect.getattr_static(environment, "masked_feedback", InfoPOConfig.masked_feedback)
         if not isinstance(own, property):
             check_placeholder(f"{type(environment).__name__}.masked_feedback", own)
+        if has_schemas(environment):
+            check_call(environment, "call_tool", "name", "arguments")
+        if hears_end(environment):
+            check_call(environment, "on_end", "reason")
         return environment
 
     def _warn_of_undeclared(self) -> None:
@@ -72,6 +86,20 @@ class CheckedFactory:
             warnings.warn(
                 f"`{self.kind.__name__}` has a `done` that its class body does not declare: it is the environment's "
                 "own, and does not end an episode. If it should, write `done: bool = False` in the class body.",
+                stacklevel=1,
+            )
+
+        if "on_end" in self.tools:
+            warnings.warn(
+                f"`{self.kind.__name__}.on_end` is a tool of the agent, as it has the docstring of one. If it should "
+                "be told how an episode ended, write `done: bool = False` in the class body.",
+                stacklevel=1,
+            )
+        schemas = inspect.getattr_static(self.first, "tool_schemas", None)
+        if isinstance(schemas, list | tuple) and not has_schemas(self.first):
+            warnings.warn(
+                f"`{self.kind.__name__}` has `tool_schemas` and no `call_tool`: they are the environment's own, and "
+                "the agent does not see them. If it should, write a method `call_tool(self, name, arguments)`.",
                 stacklevel=1,
             )
 
@@ -97,6 +125,35 @@ class CheckedFactory:
                 f"`{name}` has the column {unknown[0]!r}, which `{self.kind.__name__}.reset` does not take. Every "
                 "column is passed to it: add `**row` to its arguments, or remove the column."
             )
+
+
+def check_call(environment: Any, method: str, *arguments: str) -> None:
+    """
+    Raises:
+        `ValueError`: If a method of an environment cannot be called with these arguments, in this order.
+    """
+    try:
+        inspect.signature(getattr(environment, method)).bind(*arguments)
+    except TypeError as error:
+        name = type(environment).__name__
+        raise ValueError(
+            f"`{name}.{method}` cannot be called with ({', '.join(arguments)}): {error}. Write it as "
+            f"`{method}(self, {', '.join(arguments)})`."
+        ) from None
+
+
+def check_names_of_tools(tools: list[Callable], factories: Collection[CheckedFactory]) -> None:
+    """
+    Raises:
+        `ValueError`: If a tool that comes with a schema has the name of one of `tools`.
+    """
+    for factory in factories:
+        for tool in tools:
+            if isinstance(factory.tools.get(tool.__name__), dict):
+                raise ValueError(
+                    f"`{factory.kind.__name__}.tool_schemas` has a tool {tool.__name__!r}, as `tools` has. Rename one "
+                    "of them."
+                )
 
 
 def check_dataset(

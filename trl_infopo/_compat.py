@@ -40,6 +40,7 @@ OVERRIDDEN = {
     "_generate": ("self", "prompts"),
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
+    "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_get_train_sampler": ("self", "dataset"),
     "_load_rng_state": ("self", "checkpoint"),
     "_save_checkpoint": ("self", "model", "trial"),
@@ -60,7 +61,6 @@ OVERRIDDEN = {
 }
 # Called by them
 CALLED = {
-    "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_get_tool_suffix_ids": ("self", "tool_messages"),
 }
 # Read, written or appended to by them
@@ -92,8 +92,8 @@ ATTRIBUTES = (
     "vllm_mode",
     "vllm_tensor_parallel_size",
 )
-# The same, made anew with each batch where there are tools
-ATTRIBUTES_OF_A_BATCH = ("_async_tool_dicts", "_sync_tool_dicts")
+# The same, where there are environments, the last two made anew with each batch
+ATTRIBUTES_OF_ENVIRONMENTS = ("_env_tools", "_standalone_tools", "_async_tool_dicts", "_sync_tool_dicts")
 
 
 def check_trl_version(installed: str | None = None) -> None:
@@ -120,15 +120,22 @@ def without_tools() -> Iterator[None]:
     2. the response template and a prefix-preserving chat template are set up only `if self.tools`: not needed to parse
        plain text, and `ConversationTrainer` checks the chat template for user messages itself;
     3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and true.
+
+    Inside this context, the functions of the first two do nothing, as TRL takes the methods that we call for tools.
     """
     from trl.trainer import grpo_trainer
 
-    check = grpo_trainer.supports_tool_calling
-    grpo_trainer.supports_tool_calling = lambda processing_class: True
+    walls = {
+        "supports_tool_calling": lambda processing_class: True,
+        "add_response_schema": lambda processing_class: processing_class,
+        "is_chat_template_prefix_preserving": lambda processing_class: True,
+    }
+    functions = {name: getattr(grpo_trainer, name) for name in walls}
+    vars(grpo_trainer).update(walls)
     try:
         yield
     finally:
-        grpo_trainer.supports_tool_calling = check
+        vars(grpo_trainer).update(functions)
 
 
 class NoTools(list):

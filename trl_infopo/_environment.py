@@ -21,17 +21,91 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import numpy as np
 
+from ._schemas import SchemaTool, read_schemas
 from ._show import show
 from .users import ScriptedUser, UserSimulator
 
 
 def find_tools(environment: Any) -> dict[str, Callable]:
-    """The tools of an environment by name, as TRL finds them."""
-    return {
-        name: getattr(environment, name)
+    """
+    The tools of an environment by name: the methods that TRL finds, without those that are called by us, and those
+    that come with a schema.
+
+    Raises:
+        `ValueError`: If its schemas are wrong, or one has the name of a method.
+    """
+    ours = ("reset", "get_reward", *hooks(environment))
+    methods = [
+        getattr(environment, name)
         for name, _ in inspect.getmembers(type(environment), inspect.isfunction)
-        if name not in ("reset", "get_reward") and not name.startswith("_")
-    }
+        if name not in ours and not name.startswith("_")
+    ]
+    tools = {method.__name__: method for method in methods}
+    for name, schema in find_schemas(environment).items():
+        if name in tools:
+            raise ValueError(
+                f"`{type(environment).__name__}.tool_schemas` has a tool {name!r}, which is a method of the class as "
+                "well. Rename one of them, or let the name of the method begin with `_`."
+            )
+        tools[name] = SchemaTool(schema, environment)
+    return tools
+
+
+def hooks(environment: Any) -> list[str]:
+    """Methods of an environment that TRL would take for tools, and that are called by us."""
+    found = {"call_tool": has_schemas, "on_end": hears_end}
+    return [name for name, is_ours in found.items() if is_ours(environment)]
+
+
+def hears_end(environment: Any) -> bool:
+    """
+    Whether an environment has an `on_end` that is told how its episode ended. Where nothing else asks for our loop,
+    one that TRL can describe to an agent is a tool.
+    """
+    if not inspect.isfunction(getattr(type(environment), "on_end", None)):
+        return False
+    return asks_otherwise(environment) or not is_tool(environment.on_end)
+
+
+def is_tool(method: Callable) -> bool:
+    """Whether TRL can describe a method to an agent: by its docstring and its type hints."""
+    from transformers.utils import get_json_schema
+
+    try:
+        get_json_schema(method)
+    except Exception:  # of several types, and says what is missing
+        return False
+    return True
+
+
+def has_schemas(environment: Any) -> bool:
+    """Whether an environment has tools that come with a schema: `tool_schemas` together with a `call_tool`."""
+    missing = object()
+    if not callable(inspect.getattr_static(environment, "call_tool", None)):
+        return False
+    if inspect.getattr_static(environment, "tool_schemas", missing) is not missing:
+        return True
+    return any("tool_schemas" in inspect.get_annotations(cls) for cls in type(environment).__mro__)
+
+
+def find_schemas(environment: Any) -> dict[str, dict]:
+    """
+    The schemas of the tools that an environment's `call_tool` runs, by name; none where it has none.
+
+    Raises:
+        `ValueError`: If they are wrong, or cannot be read before `reset`.
+    """
+    if not has_schemas(environment):
+        return {}
+    name = type(environment).__name__
+    try:
+        schemas = environment.tool_schemas
+    except Exception as error:
+        raise ValueError(
+            f"`{name}.tool_schemas` cannot be read once the environment is made: {error!r}. Prompts are written with "
+            "it, so let it be there before `reset`."
+        ) from error
+    return read_schemas(name, schemas)
 
 
 def find_user(environment: Any) -> UserSimulator | None:
@@ -49,9 +123,15 @@ def converses(environment: Any) -> bool:
     for it may keep a `done` or a `user` of their own.
 
     Our loop is asked for by a `user` that can `reply`, annotated in the class (`user: UserSimulator`) or there once
-    the environment is made, or by a `done` in the class body (`done: bool = False`).
+    the environment is made, by a `done` in the class body (`done: bool = False`), by `tool_schemas` together with a
+    `call_tool`, or by an `on_end` that TRL cannot take for a tool.
     """
-    return declares_user(environment) or declares_done(environment)
+    return asks_otherwise(environment) or hears_end(environment)
+
+
+def asks_otherwise(environment: Any) -> bool:
+    """Whether an environment asks for our conversation loop by more than an `on_end`."""
+    return declares_user(environment) or declares_done(environment) or has_schemas(environment)
 
 
 def declares_user(environment: Any) -> bool:
@@ -87,6 +167,11 @@ def is_done(environment: Any) -> bool:
             "episode is over."
         )
     return bool(done)
+
+
+def is_thread_safe(environment: Any) -> bool:
+    """Whether an environment says that it may be called in other threads, at the same time as others."""
+    return inspect.getattr_static(environment, "thread_safe", False) is True
 
 
 def check_users(environments: list[Any]) -> None:

@@ -17,6 +17,7 @@ import math
 import warnings
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -25,18 +26,21 @@ from trl.chat_template_utils import get_training_chat_template
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
 from ._checkpoints import WholeCheckpoints
-from ._checks import CheckedFactory, check_dataset
+from ._checks import CheckedFactory, check_dataset, check_names_of_tools
 from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
-from ._environment import find_user
+from ._environment import find_tools, find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
 from ._show import as_rows, show
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
-from .rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason
+from .rollout import Episode, StopReason, TokenPolicy, begin, converse, gather_rewards, infer_stop_reason
 from .turns import render_feedback
 from .users import UserSimulatorError
 from .users.base import Usage
+
+
+STOP = "infopo/stop/"
 
 
 class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
@@ -44,11 +48,13 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
 
     Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
-    or there once it is made, or with a `done` in the class body. It overrides:
+    or there once it is made, with a `done` in the class body, or with `tool_schemas`. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
-    - `_generate`, to make encodable what environments and the policy bring into it;
-    - `_calculate_rewards`, to refuse infinite rewards, and to see that no user is forgotten;
+    - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
+    - `_generate_single_turn`, as what users said first tells the prompts of a group apart;
+    - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to see that no
+      user is forgotten;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
       were well;
     - `log`, to write a completions table whatever was sampled and returned.
@@ -66,14 +72,21 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 kwargs["environment_factory"] = CheckedFactory(factory)
                 factories = [kwargs["environment_factory"]]
             self._converses = any(factory.converses for factory in factories)
-            if self._converses and not kwargs.get("tools") and not any(factory.has_tools for factory in factories):
+            check_names_of_tools(kwargs.get("tools") or [], factories)
+            if self._converses and not kwargs.get("tools") and not any(factory.tools for factory in factories):
                 walls = without_tools()
 
-        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.has_tools for factory in factories)
+        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.tools for factory in factories)
         for name in ("train_dataset", "eval_dataset"):
             check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
         with walls:
             super().__init__(model, reward_funcs, args=args, **kwargs)
+
+        # TRL asks one environment after the other
+        self._kinds = list(dict.fromkeys(factory.kind for factory in factories if factory.has_reward))
+        if self._kinds:
+            self.reward_funcs[-len(self._kinds) :] = [partial(self._reward_kind, kind) for kind in self._kinds]
+        self._event_loop = self.async_loop if self._has_async_funcs else None
 
         if not self.is_deepspeed_enabled:  # it keeps weights in float32 itself
             warn_of_idle_weights(self.model, args.learning_rate)
@@ -81,6 +94,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._has_async_funcs:
             guard_event_loop(self.async_loop)
         if self._converses:
+            # TRL takes the methods that we call for tools, and does not see those that come with a schema
+            for name, factory in zip(self.environment_factories, factories, strict=True):
+                self._env_tools[name] = [*self._standalone_tools, *factory.tools.values()]
+            self.tools = [tool for tools in self._env_tools.values() for tool in tools] or NoTools()
             self._prepare_conversations()
         if args.max_turns is not None:
             self.max_tool_calling_iterations = args.max_turns - 1
@@ -90,9 +107,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._is_vlm:
             raise ValueError(
                 f"`processing_class` is a {type(self.processing_class).__name__}, but conversations with a user are "
-                "text. Pass the tokenizer of a language model, or take an environment without `user` and `done`."
+                "text. Pass the tokenizer of a language model, or take an environment without `user`, `done` and "
+                "`tool_schemas`."
             )
-        self.tools = self.tools or NoTools()
         try:
             self._render_feedback([{"role": "user", "content": "dummy"}])
         except ValueError:
@@ -103,6 +120,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             ready.wait()
             atexit.register(shutdown_event_loop_in_daemon, self.async_loop_thread, self.async_loop)
             guard_event_loop(self.async_loop)
+            self._event_loop = self.async_loop
 
     def _generate_and_score_completions(self, inputs):
         try:
@@ -115,9 +133,36 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate(self, prompts):
         prompts[:] = encodable_message(prompts)
+        if self._converses:
+            prompts[:] = self._begin(prompts)
         text = f"step {self.state.global_step + 1}: sampling {len(prompts)} rollouts"
         with self._progress.at(text), parsing_safely():
             return super()._generate(prompts)
+
+    def _begin(self, prompts: list[list[dict]]) -> list[list[dict]]:
+        """Make the episodes of a batch, and let users speak first: the prompts with what they say."""
+        standalone = {tool.__name__: tool for tool in self._standalone_tools}
+        self._episodes = [
+            Episode(prompt, environment, standalone | find_tools(environment), self._episode_name(i))
+            for i, (prompt, environment) in enumerate(zip(prompts, self.environments, strict=True))
+        ]
+        self._usage_before = self._user_usage()
+        with self._progress.at(f"step {self.state.global_step + 1}: starting {len(prompts)} conversations"):
+            self._has_openings = begin(
+                self._episodes,
+                self.async_loop,
+                concurrency=self.args.user_concurrency,
+                feedback_timeout=self.args.feedback_timeout,
+                synchronize=self._agree if self.accelerator.num_processes > 1 else None,
+            )
+        return [episode.prompt for episode in self._episodes]
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
+        if self._converses and self._has_openings:
+            num_generations = (
+                1  # vLLM samples as many continuations of each prompt, and takes those of a group for one
+            )
+        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
 
     def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
         max_turns = self.max_tool_calling_iterations + 1
@@ -138,8 +183,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             return output
         if images is not None:
             raise ValueError(
-                "The rollouts hold images, which are not supported where an environment has a `user` or a `done`. "
-                "Train on text, or take an environment without them."
+                "The rollouts hold images, which are not supported where an environment has a `user`, a `done` or "
+                "`tool_schemas`. Train on text, or take an environment without them."
             )
         policy = TokenPolicy(
             partial(self._sample, padding=min(prompt_ids, key=len)),
@@ -150,18 +195,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             max_model_length=self._max_model_length(),
             is_malformed=partial(is_malformed_call, self._tokenizer),
         )
-        episodes = []
-        for i, environment in enumerate(self.environments):
-            episode = Episode(
-                prompts[i],
-                environment,
-                tools=self._sync_tool_dicts[i] | self._async_tool_dicts[i],
-                name=self._episode_name(i),
-                prompt_ids=prompt_ids[i],
-            )
+        episodes = self._episodes
+        for i, episode in enumerate(episodes):
+            episode.prompt_ids = prompt_ids[i]
             policy.record(episode, completions[i][0], completion_ids[i], None if logprobs is None else logprobs[i])
-            episodes.append(episode)
-        usage_before = self._user_usage()
         converse(
             episodes,
             policy,
@@ -171,8 +208,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             feedback_timeout=self.args.feedback_timeout,
             synchronize=self._agree if self.accelerator.num_processes > 1 else None,
         )
-        tokens, errors = (after - before for after, before in zip(self._user_usage(), usage_before, strict=True))
-        failures = [(e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls) for e in episodes]
+        tokens, errors = (after - before for after, before in zip(self._user_usage(), self._usage_before, strict=True))
+        failures = [
+            (e.num_tool_failures, e.num_tool_timeouts, e.num_malformed_calls, e.num_empty_messages) for e in episodes
+        ]
         self._log_conversations(
             [episode.stop_reason for episode in episodes],
             [sum(counts) for counts in zip(*failures, strict=True)],
@@ -220,6 +259,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             cause = guards[failed].error
             error = UserSimulatorError(f"The user of {self._episode_name(failed)} failed: {error_text(cause)}")
             error.__cause__ = cause
+        self._raise_on_all(error)
+
+    def _raise_on_all(self, error: Exception | None) -> None:
+        """Raise on all processes what went wrong on any."""
         if self.accelerator.num_processes > 1:
             self._agree(False, error)
         elif error is not None:
@@ -283,28 +326,34 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return sum(usage.tokens for usage in usages), sum(usage.errors for usage in usages)
 
     def _log_conversations(
-        self, stop_reasons: list[StopReason], failures: list[int], users: list[float] | None = None
+        self, stop_reasons: list[StopReason | str], failures: list[int], users: list[float] | None = None
     ) -> None:
         """
         Log how the episodes of all processes ended, what went wrong in them, and what their users did.
 
         Args:
-            stop_reasons (`list[StopReason]`):
+            stop_reasons (`list[StopReason | str]`):
                 Of this process's episodes.
             failures (`list[int]`):
-                Number of tool calls that failed, of those that took too long, and of those that could not be parsed.
+                Number of tool calls that failed, of those that took too long, of those that could not be parsed, and
+                of messages that said nothing.
             users (`list[float]`, *optional*):
                 Number of replies, seconds, tokens and errors.
         """
         self._stop_reasons = stop_reasons
-        rows = [[reason == stop_reason for reason in StopReason] for stop_reason in stop_reasons]
-        ends = self.accelerator.gather(torch.tensor(rows, dtype=torch.float, device=self.accelerator.device))
-        metrics = {
-            f"stop/{reason}": share for reason, share in zip(StopReason, ends.mean(dim=0).tolist(), strict=True)
-        }
+        ends = gather_object([str(reason) for reason in stop_reasons])
+        # A reason of an environment's own counts 0 where it is not there, for the mean over the steps of a log
+        logged = self._metrics["train" if self.model.training else "eval"]
+        known = [name.removeprefix(STOP) for name in logged if name.startswith(STOP)]
+        num_batches = len(logged[f"{STOP}{StopReason.ANSWERED}"])
+        metrics = {}
+        for reason in dict.fromkeys([*map(str, StopReason), *known, *ends]):
+            values = logged[f"{STOP}{reason}"]
+            values += [0.0] * (num_batches - len(values))
+            metrics[f"stop/{reason}"] = ends.count(reason) / len(ends)
         counts = torch.tensor([[*failures, *(users or [])]], dtype=torch.float, device=self.accelerator.device)
         totals = self.accelerator.gather(counts).sum(dim=0).tolist()
-        names = ("tools/failures", "tools/timeouts", "malformed_calls")
+        names = ("tools/failures", "tools/timeouts", "malformed_calls", "empty_messages")
         metrics |= dict(zip(names, totals[: len(failures)], strict=False))
         if users is not None:
             metrics |= user_metrics(*totals[len(failures) :], num_rollouts=len(ends))
@@ -336,7 +385,10 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         if self.environments and not self._converses:
             self._check_forgotten_users()
+        self._rewards, self._reward_error = None, None
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._kinds:
+            self._raise_on_all(self._reward_error)
         if (infinite := rewards_per_func.isinf().any(dim=0)).any():
             name = self.reward_func_names[infinite.nonzero()[0].item()]
             raise ValueError(
@@ -345,6 +397,25 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             )
         self._log_infopo({"unscored_rollouts": rewards_per_func.isnan().all(dim=1).sum().item()})
         return rewards_per_func
+
+    def _reward_kind(self, kind: type, environments: list, **kwargs) -> list[Any]:
+        """
+        The rewards of the environments of one class, None for the others. When TRL asks for the first class, those of
+        all are awaited together. A failure waits until all processes know of it.
+        """
+        if self._rewards is None:
+            episodes = [
+                Episode([], environment, name=self._episode_name(i))
+                for kind in self._kinds
+                for i, environment in enumerate(environments)
+                if type(environment) is kind
+            ]
+            try:
+                rewards = gather_rewards(episodes, self._event_loop, self.args.user_concurrency)
+            except Exception as error:
+                self._reward_error, rewards = error, [0.0] * len(episodes)
+            self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}
+        return [self._rewards[id(e)] if type(e) is kind else None for e in environments]
 
     def _check_forgotten_users(self) -> None:
         """Nobody talks to a user whom `reset` brings and the class does not declare."""

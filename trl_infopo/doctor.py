@@ -19,7 +19,6 @@ import functools
 import inspect
 import random
 import re
-import reprlib
 import warnings
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -35,10 +34,11 @@ from transformers.utils import get_json_schema
 from ._checks import CheckedFactory, placeholder_of
 from ._environment import find_tools, find_user, is_done
 from ._options import check_number
-from .evaluation import COMPACT, check_rows, reward_of, running_event_loop, start_episode
+from ._show import show
+from .evaluation import COMPACT, check_rows, running_event_loop, start_episode, to_number
 from .infopo_config import InfoPOConfig, check_placeholder
 from .policies import ModelPolicy, SeededEpisode, load_policy
-from .rollout import StopReason, converse
+from .rollout import StopReason, begin, converse, gather_rewards
 from .turns import MALFORMED_CALL, feedback_blocks, mask_messages, segment_turns
 from .users import UserSimulatorError
 
@@ -339,12 +339,13 @@ class _Table:
 
     def finish(self, episodes: list[SeededEpisode], act: Callable[[list[SeededEpisode]], None]) -> list[float | None]:
         """Play episodes to their end, and give their rewards; None where the environment has none."""
+        begin(episodes, self.event_loop, feedback_timeout=self.feedback_timeout)
         act(episodes)
         converse(episodes, act, self.event_loop, max_turns=self.max_turns, feedback_timeout=self.feedback_timeout)
-        return [
-            reward_of(episode, self.event_loop) if hasattr(episode.environment, "get_reward") else None
-            for episode in episodes
-        ]
+        if not all(hasattr(episode.environment, "get_reward") for episode in episodes):
+            return [None] * len(episodes)
+        rewards = gather_rewards(episodes, self.event_loop)
+        return [to_number(reward, episode) for reward, episode in zip(rewards, episodes, strict=True)]
 
     def play(self, environment: Any, i: int) -> _Play:
         """Let the player play an episode. What an environment draws from global random numbers is drawn alike."""
@@ -647,7 +648,7 @@ def _check_results(checkup: Checkup, plays: list[_Play]) -> None:
                 checkup.add(
                     f"`{tool}` returns no text",
                     ERROR,
-                    f"{play.episode.name}: {result} returned {reprlib.repr(result.value)}, a "
+                    f"{play.episode.name}: {result} returned {show(result.value)}, a "
                     f"{type(result.value).__name__}, which the agent reads as {_shorten(str(result.value))!r}",
                     "Return text.",
                 )

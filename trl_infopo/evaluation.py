@@ -42,17 +42,17 @@ from ._describe import describe
 from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
 from ._progress import ProgressBar
 from ._show import as_json, show
-from .calls import call, encodable_message, guard_event_loop, run_on
-from .policies import Policy, PolicyError, SeededEpisode, load_policy
-from .rollout import converse, converses, find_tools
+from .calls import call, encodable_message, guard_event_loop
+from .policies import Policy, SeededEpisode, load_policy
+from .rollout import begin, converse, converses, find_tools, gather_rewards
 from .turns import feedback_blocks
-from .users import UserSimulatorError
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+NO_PROMPT = [{"role": "user", "content": ""}]  # TRL's, to which it adds what `reset` returns
 NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
 COMPACT = {"box": SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}  # five users fit into 80 columns
@@ -95,7 +95,8 @@ def evaluate(
             By the name of a user, a factory of environments with that user in it. An environment without users has one
             entry, of any name.
         dataset ([`~datasets.Dataset`] or `list[dict]`):
-            The tasks: rows with a conversational `prompt` and what the environment's `reset` takes.
+            The tasks: rows with a conversational `prompt` and what the environment's `reset` takes. Where there is no
+            `prompt`, what `reset` returns is the user's first message, as in training.
         num_runs (`int`, *optional*, defaults to `1`):
             Number of episodes for each task and user.
         temperature (`float`, *optional*, defaults to `0.0`):
@@ -117,7 +118,7 @@ def evaluate(
         batch_size (`int`, *optional*, defaults to `32`):
             Number of episodes played at once.
         concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of user replies and tools awaited at once.
+            Largest number of openings and replies of users, of tools and of rewards awaited at once.
         feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
             a user that does ends the evaluation with an error. If `None`, there is no limit.
@@ -139,6 +140,7 @@ def evaluate(
             cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`PolicyError`]: If an endpoint fails.
+        `RuntimeError`: If an environment's `on_end` or `get_reward` fails.
         `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 
     Example:
@@ -221,6 +223,9 @@ def evaluate(
                     environment, episode_seed = environments[user][position], f"{seed} {task} {run}"
                     episodes.append(start_episode(environment, rows[task], system_prompt, name, episode_seed))
                 try:
+                    begin(episodes, event_loop, concurrency=concurrency, feedback_timeout=feedback_timeout)
+                    for (task, _, _), episode in zip(batch, episodes, strict=True):
+                        _check_prompt(episode, rows[task])
                     act(episodes)
                     converse(
                         episodes,
@@ -230,13 +235,14 @@ def evaluate(
                         concurrency=concurrency,
                         feedback_timeout=feedback_timeout,
                     )
+                    rewards = gather_rewards(episodes, event_loop, concurrency)
                     played = [
-                        _record(job, episode, reward_of(episode, event_loop), success_threshold)
-                        for job, episode in zip(batch, episodes, strict=True)
+                        _record(job, episode, to_number(reward, episode), success_threshold)
+                        for job, episode, reward in zip(batch, episodes, rewards, strict=True)
                     ]
                     if path is not None:
                         _append(path, played)
-                except (UserSimulatorError, PolicyError, OSError) as error:
+                except (RuntimeError, OSError) as error:
                     if path is not None:
                         error.add_note(
                             f"Finished episodes are in {path}. The same evaluation, run again, goes on there."
@@ -306,12 +312,12 @@ def check_rows(dataset: Any) -> list[dict]:
     if not rows:
         raise ValueError("`dataset` has no rows. Pass tasks as rows with a conversational `prompt`.")
     for i, row in enumerate(rows):
-        prompt = row.get("prompt") if isinstance(row, Mapping) else None
+        prompt = row.get("prompt", NO_PROMPT) if isinstance(row, Mapping) else None
         if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
             problem = f"is {show(row)}" if prompt is None else f"has the prompt {show(prompt)}"
             raise ValueError(
                 f"Row {i} of `dataset` {problem}. Give it a conversational `prompt`: a list of messages like "
-                '{"role": "user", "content": "Hello."}.'
+                '{"role": "user", "content": "Hello."}, or none where `reset` returns the first one.'
             )
     return rows
 
@@ -611,7 +617,7 @@ def _positions(batch: list[tuple[int, int, str]]) -> list[int]:
 def start_episode(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:
     """Reset an environment as TRL does, and make the prompt."""
     row = deepcopy(row)
-    prompt = deepcopy(row["prompt"])
+    prompt = deepcopy(row.get("prompt", NO_PROMPT))
     observation = call(environment.reset, row)
     if observation is not None:
         prompt[-1]["content"] = _join(prompt[-1]["content"], observation)
@@ -623,6 +629,18 @@ def start_episode(environment: Any, row: dict, system_prompt: str | None, name: 
     return SeededEpisode(encodable_message(prompt), environment, find_tools(environment), name, seed=seed)
 
 
+def _check_prompt(episode: SeededEpisode, row: dict) -> None:
+    """
+    Raises:
+        `ValueError`: If neither the row nor the environment nor its user has brought a prompt.
+    """
+    if "prompt" not in row and not episode.prompt[-1]["content"]:
+        raise ValueError(
+            f"There is no prompt in {episode.name}: its row has none, `{type(episode.environment).__name__}.reset` "
+            "returned no text, and no user has an `opening`. Give the row a `prompt`, or let `reset` return one."
+        )
+
+
 def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:
     """Content with something added. Where one of the two is made of parts, the other becomes a part, as in TRL."""
     if isinstance(content, list) and isinstance(addition, str):
@@ -632,10 +650,7 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
     return content + addition
 
 
-def reward_of(episode: SeededEpisode, event_loop: asyncio.AbstractEventLoop) -> float:
-    reward = call(episode.environment.get_reward, {})
-    if inspect.isawaitable(reward):
-        reward = run_on(event_loop, reward)
+def to_number(reward: Any, episode: SeededEpisode) -> float:
     try:
         number = math.nan if isinstance(reward, str) else float(reward)
     except (TypeError, ValueError, OverflowError):

@@ -95,7 +95,8 @@ class InfoPOConfig(GRPOConfig):
             `max_completion_length` ends it. Cannot be set together with TRL's `max_tool_calling_iterations`, which is
             one less.
         user_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of replies of users, and of async tools, that are awaited at once on a process.
+            Largest number of replies of users, of async tools and of async rewards of environments that are awaited at
+            once on a process.
         feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
             a user that does ends the run with an error. If `None`, there is no limit. With a limit, tools and users
@@ -216,7 +217,8 @@ class InfoPOConfig(GRPOConfig):
     user_concurrency: int = field(
         default=64,
         metadata={
-            "help": "Largest number of replies of users, and of async tools, that are awaited at once on a process."
+            "help": "Largest number of replies of users, of async tools and of async rewards of environments that are "
+            "awaited at once on a process."
         },
     )
     feedback_timeout: float | None = field(

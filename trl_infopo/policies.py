@@ -466,7 +466,7 @@ class ChatPolicy(ChatClient):
 
     async def _act(self, episode: SeededEpisode, options: dict[str, Any]) -> Completion:
         messages = _to_openai(episode.prompt + episode.completion + episode.feedback)
-        tools = [get_json_schema(tool) for tool in episode.tools.values()] or None
+        tools = [tool if isinstance(tool, dict) else get_json_schema(tool) for tool in episode.tools.values()] or None
         seed = episode.next_action_rng().getrandbits(31)
         try:
             return await self.complete(messages, {"tools": tools, "seed": seed, **options}, read=lambda answer: answer)

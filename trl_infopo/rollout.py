@@ -25,22 +25,34 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from ._environment import check_users, converses, find_tools, find_user, is_done
+from ._environment import (
+    check_users,
+    converses,
+    find_tools,
+    find_user,
+    has_schemas,
+    hears_end,
+    is_done,
+    is_thread_safe,
+)
 from ._show import show
 from .calls import FeedbackTimeout, block_content, call, error_text, finish, run_on, tool_content
-from .turns import MALFORMED_CALL
+from .turns import EMPTY_MESSAGE, MALFORMED_CALL
 from .users import UserSimulatorError
 from .users.base import encodable
 
 
 __all__ = [
+    "EMPTY_MESSAGE",
     "MALFORMED_CALL",
     "Episode",
     "StopReason",
     "TokenPolicy",
+    "begin",
     "converse",
     "converses",
     "find_tools",
+    "gather_rewards",
     "infer_stop_reason",
     "visible_messages",
 ]
@@ -89,8 +101,10 @@ class Episode:
             call. When the episode has ended, what the policy never saw.
         is_malformed (`bool`):
             Whether the last action holds a tool call that cannot be parsed. The agent is told so, the user is not.
-        stop_reason ([`StopReason`], *optional*):
-            Why it ended, `None` as long as it goes on.
+        stop_reason ([`StopReason`] or `str`, *optional*):
+            Why it ended, in words of its environment if it has some; `None` as long as it goes on.
+        has_ended (`bool`):
+            Whether its environment knows that it ended.
         prompt_ids, completion_ids, action_mask, logprobs:
             The conversation as the policy saw and sampled it, for policies that work on tokens: token ids of the
             prompt and of the completion, and per token of the completion 1 where it was sampled and its
@@ -104,12 +118,14 @@ class Episode:
     completion: list[dict] = field(default_factory=list)
     feedback: list[dict] = field(default_factory=list)
     is_malformed: bool = False
-    stop_reason: StopReason | None = None
+    stop_reason: StopReason | str | None = None
+    has_ended: bool = False
     num_actions: int = 0
     num_tool_calls: int = 0
     num_tool_failures: int = 0
     num_tool_timeouts: int = 0
     num_malformed_calls: int = 0
+    num_empty_messages: int = 0
     num_replies: int = 0
     reply_seconds: float = 0.0
     prompt_ids: list[int] = field(default_factory=list)
@@ -123,6 +139,54 @@ class Episode:
         self.feedback = []
         self.is_malformed = is_malformed
         self.num_actions += 1
+
+
+def begin(
+    episodes: list[Episode],
+    event_loop: asyncio.AbstractEventLoop,
+    *,
+    concurrency: int = 64,
+    feedback_timeout: float | None = None,
+    synchronize: Callable[[bool, Exception | None], bool] | None = None,
+) -> bool:
+    """
+    Let the users speak first who have an `opening`. Openings are awaited together, as replies are.
+
+    What a user says is added to the prompt: to its last message if that is the user's, or else as another message.
+
+    Args:
+        episodes (`list[Episode]`):
+            Episodes before their first action, changed in place.
+        event_loop (`asyncio.AbstractEventLoop`):
+            Loop that runs in another thread, where async users live.
+        concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of openings awaited at once.
+        feedback_timeout (`float`, *optional*):
+            Seconds that an opening may take.
+        synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
+            With several processes, called once on each with whether any of its users spoke and with what went wrong.
+
+    Returns:
+        `bool`: Whether any user spoke, on any process.
+
+    Raises:
+        [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
+        `ValueError`: If an environment declares a user and has none, or shares one that remembers.
+    """
+    calls, error = [], None
+    try:
+        check_users([episode.environment for episode in episodes])
+        for episode in episodes:
+            opening = getattr(find_user(episode.environment), "opening", None)
+            if callable(opening):
+                messages = [message for message in visible_messages(episode.prompt) if message["content"]]
+                calls.append(_Call(episode, partial(opening, messages), {}, feedback_timeout))
+        _run_together([[asked] for asked in calls], event_loop, concurrency)
+        for asked in calls:
+            asked.deliver_opening()
+    except Exception as exception:  # raised by `synchronize`, so that no other process waits for this one
+        error = exception
+    return (synchronize or _raise_here)(bool(calls), error)
 
 
 def converse(
@@ -140,10 +204,12 @@ def converse(
 
     Each round runs what the actions call for, then lets the policy act on what came back. An assistant message with
     tool calls runs them and is not shown to the user; one without goes to the environment's `user`. What looks like a
-    tool call and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`]. Replies and tools
-    that are `async`, and sync ones of environments with `thread_safe = True`, are awaited together over the whole
-    batch. Other sync ones run in order on the calling thread. Results keep the order of the episodes and of the calls,
-    whoever answers first.
+    tool call and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`], and so does a message that says
+    nothing, as [`EMPTY_MESSAGE`]. An environment with an `on_end` is told when its episode has ended.
+
+    Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
+    together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the
+    episodes and of the calls, whoever answers first.
 
     Args:
         episodes (`list[Episode]`):
@@ -167,6 +233,7 @@ def converse(
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
         `ValueError`: If an environment declares a user and has none, or shares one that remembers.
+        `RuntimeError`: If an `on_end` fails. It names the episode.
     """
     synchronize = synchronize or _raise_here
     goes_on, is_checked = True, False
@@ -174,10 +241,11 @@ def converse(
         error = None
         try:
             if not is_checked:
-                check_users([episode.environment for episode in episodes])
+                check_users([episode.environment for episode in episodes if episode.num_replies == 0])
                 is_checked = True
             active = [episode for episode in episodes if episode.stop_reason is None]
             _bring_feedback(active, event_loop, max_turns, concurrency, feedback_timeout)
+            _tell_end(episodes, event_loop, concurrency)
         except Exception as exception:  # raised by `synchronize`, so that no other process waits for this one
             error = exception
         active = [episode for episode in episodes if episode.stop_reason is None]
@@ -186,10 +254,38 @@ def converse(
             act(active)
 
 
+def gather_rewards(
+    episodes: list[Episode], event_loop: asyncio.AbstractEventLoop | None, concurrency: int = 64
+) -> list[Any]:
+    """
+    Ask environments for the rewards of their episodes: `async` ones and those of environments with `thread_safe =
+    True` together, others in order on the calling thread.
+
+    Args:
+        episodes (`list[Episode]`):
+            Episodes that have ended.
+        event_loop (`asyncio.AbstractEventLoop`, *optional*):
+            Loop that runs in another thread, where async rewards live.
+        concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of rewards awaited at once.
+
+    Returns:
+        `list[Any]`: What `get_reward` of each environment returned.
+
+    Raises:
+        `RuntimeError`: If one fails. It names the episode.
+    """
+    calls = [_Call(episode, episode.environment.get_reward, {}, None) for episode in episodes]
+    _run_together([[asked] for asked in calls], event_loop, concurrency)
+    for asked in calls:
+        asked.raise_failure("get_reward")
+    return [asked.result for asked in calls]
+
+
 def visible_messages(messages: list[dict]) -> list[dict]:
     """
-    What a user sees of a conversation: no system prompt, no tool traffic, no reasoning. A message on which a tool's
-    result follows was a call, whether it could be parsed or not.
+    What a user sees of a conversation: no system prompt, no tool traffic, no reasoning, no empty messages. A message
+    on which a tool's result follows was a call, whether it could be parsed or not.
 
     Args:
         messages (`list[dict]`):
@@ -202,6 +298,8 @@ def visible_messages(messages: list[dict]) -> list[dict]:
     for message, following in zip(messages, [*messages[1:], {"role": "end"}], strict=True):
         if message["role"] not in ("user", "assistant") or message.get("tool_calls") or following["role"] == "tool":
             continue
+        if _says_empty(message) or _says_empty(following):
+            continue
         text = message["content"]
         if isinstance(text, list):
             text = "".join(part["text"] for part in text if part["type"] == "text")
@@ -210,6 +308,10 @@ def visible_messages(messages: list[dict]) -> list[dict]:
             text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
         visible.append({"role": message["role"], "content": text})
     return visible
+
+
+def _says_empty(message: dict) -> bool:
+    return message["role"] == "user" and message["content"] == EMPTY_MESSAGE
 
 
 def infer_stop_reason(
@@ -375,6 +477,19 @@ class _Call:
                 self.error = error
             self.seconds += time.perf_counter() - start
 
+    def raise_failure(self, method: str) -> None:
+        """Raise what went wrong in a method of the environment, and say where."""
+        if self.error is None:
+            return
+        name = f"`{type(self.episode.environment).__name__}.{method}`"
+        kind = UserSimulatorError if isinstance(self.error, UserSimulatorError) else RuntimeError
+        raise kind(f"{name} failed in {self.episode.name}: {self._cause()}") from self.error
+
+    def _cause(self) -> str:
+        """What an error says, not at any length."""
+        cause = error_text(self.error) or show(self.error)
+        return cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
+
     def deliver(self) -> None:
         """Turn the outcome into feedback, or end the episode."""
         if self.tool is None or isinstance(self.error, UserSimulatorError):
@@ -401,16 +516,37 @@ class _Call:
             content = str({"error": error_text(self.error)})
         episode.feedback.append({"role": "tool", "name": self.tool, "content": content})
 
-    def _deliver_reply(self) -> None:
-        episode, result = self.episode, self.result
+    def deliver_opening(self) -> None:
+        """Add what the user says first to the prompt."""
+        self._count_reply()
+        text, episode = self.result, self.episode
+        if not isinstance(text, str) or not text.strip():
+            raise UserSimulatorError(
+                f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.opening` returned "
+                f"{show(text)}. Return text, or let the user have no `opening`."
+            )
+        text, (*before, last) = encodable(text), episode.prompt
+        if last["role"] != "user":
+            episode.prompt = [*episode.prompt, {"role": "user", "content": text}]
+        elif isinstance(last["content"], list):
+            episode.prompt = [*before, {**last, "content": [*last["content"], {"type": "text", "text": text}]}]
+        else:
+            content = f"{last['content']}\n\n{text}" if last["content"] else text
+            episode.prompt = [*before, {**last, "content": content}]
+
+    def _count_reply(self) -> None:
+        """Count what a user said, or raise what went wrong."""
         if self.error is not None:
-            cause = error_text(self.error) or show(self.error)
-            cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
+            cause = self._cause()
             if isinstance(self.error, FeedbackTimeout):
                 cause += " Raise `feedback_timeout`, or see why it takes so long."
-            raise UserSimulatorError(f"The user of {episode.name} failed: {cause}") from self.error
-        episode.num_replies += 1
-        episode.reply_seconds += self.seconds
+            raise UserSimulatorError(f"The user of {self.episode.name} failed: {cause}") from self.error
+        self.episode.num_replies += 1
+        self.episode.reply_seconds += self.seconds
+
+    def _deliver_reply(self) -> None:
+        self._count_reply()
+        episode, result = self.episode, self.result
         if result is None:
             episode.stop_reason = StopReason.USER_ENDED
         elif isinstance(result, str) and result.strip():
@@ -432,22 +568,72 @@ def _calls(episode: Episode, timeout: float | None) -> list[_Call]:
     for tool_call in tool_calls:
         name = tool_call["function"]["name"]
         # A name may be anything that a policy samples
-        function = episode.tools.get(name) if isinstance(name, str) else None
-        arguments = tool_call["function"]["arguments"]
-        calls.append(_Call(episode, function or _unknown_tool(name), arguments, timeout, tool=name))
+        is_known = isinstance(name, str) and name in episode.tools
+        function = episode.tools[name] if is_known else _unknown_tool(episode.environment, name)
+        calls.append(_Call(episode, function, tool_call["function"]["arguments"], timeout, tool=name))
     return calls
 
 
-def _unknown_tool(name: Any) -> Callable:
+def _unknown_tool(environment: Any, name: Any) -> Callable:
+    """What runs a tool that is not there: an environment with schemas is asked itself, as it may count the mistake."""
+
+    def ask(**arguments):
+        return environment.call_tool(name, arguments)
+
     def fail(**arguments):
         raise ValueError(f"Tool {name} not found.")
 
-    return fail
+    return ask if isinstance(name, str) and has_schemas(environment) else fail
 
 
 def _start_in_order(calls: list[_Call]) -> None:
     for started in calls:
         started.start()
+
+
+def _run_together(groups: list[list[_Call]], event_loop: asyncio.AbstractEventLoop | None, concurrency: int) -> None:
+    """Run the calls of several episodes: async ones and those of thread-safe environments at once, others in order."""
+    # An async function only makes its coroutine here
+    with ThreadPoolExecutor(max_workers=concurrency) as threads:
+        started, in_order = [], []
+        for calls in groups:
+            if calls and is_thread_safe(calls[0].episode.environment):
+                started.append(threads.submit(_start_in_order, calls))
+            else:
+                in_order += calls
+        _start_in_order(in_order)
+    for future in started:
+        future.result()
+
+    async def finish_together(pending: list[_Call]) -> None:
+        limit = asyncio.Semaphore(concurrency)
+        await asyncio.gather(*(waiting.finish(limit) for waiting in pending))
+
+    pending = [waiting for calls in groups for waiting in calls if waiting.pending is not None]
+    if pending:
+        timeout = pending[0].timeout
+        longest = None if timeout is None else timeout * math.ceil(len(pending) / concurrency)
+        run_on(event_loop, finish_together(pending), longest)
+
+
+def _tell_end(episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+    """Tell environments how their episodes ended that have ended since, and take their own words for it."""
+    ended = [episode for episode in episodes if episode.stop_reason is not None and not episode.has_ended]
+    for episode in ended:
+        episode.has_ended = True
+    told = [episode for episode in ended if hears_end(episode.environment)]
+    calls = [_Call(episode, partial(episode.environment.on_end, episode.stop_reason), {}, None) for episode in told]
+    _run_together([[ending] for ending in calls], event_loop, concurrency)
+    for ending in calls:
+        ending.raise_failure("on_end")
+        if ending.result is None:
+            continue
+        if not isinstance(ending.result, str) or not ending.result.strip():
+            raise ValueError(
+                f"`{type(ending.episode.environment).__name__}.on_end` returned {show(ending.result)} in "
+                f"{ending.episode.name}. Return None, or a reason of the environment's own as a short text."
+            )
+        ending.episode.stop_reason = encodable(ending.result)
 
 
 def _bring_feedback(
@@ -465,6 +651,9 @@ def _bring_feedback(
             episode.stop_reason = StopReason.ANSWERED
         elif episode.num_actions == max_turns:
             episode.stop_reason = StopReason.MAX_TURNS
+        elif not is_call and not visible_messages(episode.completion[-1:])[0]["content"].strip():
+            episode.num_empty_messages += 1
+            episode.feedback.append({"role": "user", "content": EMPTY_MESSAGE})
         elif episode.is_malformed:
             episode.num_tool_calls += 1
             episode.num_tool_failures += 1
@@ -473,28 +662,7 @@ def _bring_feedback(
         else:
             playing.append((episode, _calls(episode, timeout)))
 
-    # An async function only makes its coroutine here
-    with ThreadPoolExecutor(max_workers=concurrency) as threads:
-        started = [
-            threads.submit(_start_in_order, calls)
-            for episode, calls in playing
-            if getattr(episode.environment, "thread_safe", False)
-        ]
-        for episode, calls in playing:
-            if not getattr(episode.environment, "thread_safe", False):
-                _start_in_order(calls)
-    for future in started:
-        future.result()
-
-    async def finish_together(pending: list[_Call]) -> None:
-        limit = asyncio.Semaphore(concurrency)
-        await asyncio.gather(*(waiting.finish(limit) for waiting in pending))
-
-    pending = [waiting for _, calls in playing for waiting in calls if waiting.pending is not None]
-    if pending:
-        longest = None if timeout is None else timeout * math.ceil(len(pending) / concurrency)
-        run_on(event_loop, finish_together(pending), longest)
-
+    _run_together([calls for _, calls in playing], event_loop, concurrency)
     for episode, calls in playing:
         for ended in calls:
             ended.deliver()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # way to be unreadable must be worth anything.
 MALFORMED_CALL = "{'error': 'The tool call could not be parsed.'}"
 
+# The same for a message without text and without a call, where there is a user: they are not asked to answer it.
+EMPTY_MESSAGE = "Your message was empty."
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -199,7 +202,7 @@ def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     """
     Replace the content of messages, structured content by one block of text, and keep everything else. What says that
-    a call could not be parsed ([`MALFORMED_CALL`]) stays as it is.
+    a call could not be parsed ([`MALFORMED_CALL`]) or that a message was empty ([`EMPTY_MESSAGE`]) stays as it is.
 
     Args:
         messages (`list[dict]`):
@@ -213,7 +216,7 @@ def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     block = [{"type": "text", "text": placeholder}]
     return [
         m
-        if m["content"] == MALFORMED_CALL
+        if m["content"] in (MALFORMED_CALL, EMPTY_MESSAGE)
         else {**m, "content": block if isinstance(m["content"], list) else placeholder}
         for m in messages
     ]

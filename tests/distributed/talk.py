@@ -31,6 +31,7 @@ parser.add_argument("--processes", type=int)
 parser.add_argument("--num_replies", type=int, nargs="+", help="of the users on each process; below 0, they fail")
 parser.add_argument("--fsdp_on_cpu", action="store_true", help="let accelerate shard without an accelerator")
 parser.add_argument("--in_tool", action="store_true", help="the user is asked by a tool, in TRL's own loop")
+parser.add_argument("--failing", default="reply", help="method that fails: reply, opening, on_end or get_reward")
 args = parser.parse_args()
 if args.fsdp_on_cpu:
     import fsdp_on_cpu
@@ -47,11 +48,22 @@ class UnequalEnvironment(TalkEnvironment):
     def reset(self, **row):
         num_replies = args.num_replies[trainer.accelerator.process_index]
         self.user = Replies(["yes"] * abs(num_replies))
-        if num_replies < 0 and trainer.state.global_step == 1:
-            self.user.reply = self._fail
+        self.failing = args.failing if num_replies < 0 and trainer.state.global_step == 1 else None
+        if self.failing in ("reply", "opening"):
+            setattr(self.user, self.failing, self._fail)
 
     async def _fail(self, messages):
         raise UserSimulatorError("no line after 3 attempts")
+
+    async def on_end(self, reason):
+        if self.failing == "on_end":
+            raise KeyError("no end")
+        return "own" if trainer.accelerator.process_index == 1 else None
+
+    async def get_reward(self):
+        if self.failing == "get_reward":
+            raise KeyError("no judge")
+        return super().get_reward()
 
 
 class AskingEnvironment(AskEnvironment):
@@ -87,7 +99,7 @@ def count(is_active, error):
 trainer._agree = count
 try:
     trainer.train()
-except UserSimulatorError as error:
+except RuntimeError as error:
     seen["error"] = str(error)
 seen["wrapper"] = type(trainer.model_wrapped).__name__
 seen["logs"] = [log for log in trainer.state.log_history if "infopo/stop/answered" in log]

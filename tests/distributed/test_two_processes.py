@@ -15,6 +15,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -197,13 +198,23 @@ def test_processes_talk_until_the_last_one_is_done(tmp_path, request, config):
     assert short["rounds"] == long["rounds"] > 6
     assert len(long["logs"]) == 2
     assert all(log["infopo/turns/max"] > 2 for log in long["logs"])
+    assert all(log["infopo/stop/own"] == 0.5 for log in [*short["logs"], *long["logs"]])
 
 
-@pytest.mark.parametrize("flags", [(), ("--in_tool",)])
+@pytest.mark.parametrize("flags", [(), ("--in_tool",), ("--failing", "opening")])
 def test_a_user_who_dies_stops_all_processes(tmp_path, flags):
     alive, bereaved = talk(tmp_path, "cpu_multi_process", 2, -2, flags=flags)
     assert alive["error"] == bereaved["error"]
     assert "of process 1 at step 1 failed: no line after 3 attempts" in alive["error"]
+    assert len(alive["logs"]) == 1
+
+
+@pytest.mark.parametrize(("method", "cause"), [("on_end", "no end"), ("get_reward", "no judge")])
+def test_an_environment_that_fails_stops_all_processes(tmp_path, method, cause):
+    alive, bereaved = talk(tmp_path, "cpu_multi_process", 2, -2, flags=("--failing", method))
+    where = rf"`UnequalEnvironment.{method}` failed in rollout \d of process 1 at step 1: '{cause}'"
+    assert re.fullmatch(where, bereaved["error"])
+    assert alive["error"] == f"Another process failed: {bereaved['error']}"
     assert len(alive["logs"]) == 1
 
 

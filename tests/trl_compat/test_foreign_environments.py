@@ -179,6 +179,49 @@ class UserTool(Game):
         return self.city
 
 
+class CallTool(Game):
+    """Without schemas, it is a tool as any other."""
+
+    def call_tool(self, name: str, arguments: dict) -> str:
+        """
+        Call a tool.
+
+        Args:
+            name: Which one.
+            arguments: What with.
+        """
+        return self.ask(name)
+
+
+class EndTool(Game):
+    def on_end(self, reason: str) -> str:
+        """
+        End the game.
+
+        Args:
+            reason: Why.
+        """
+        self.asked = []
+        return reason
+
+
+class ThreadSafeOfItsOwn(Game):
+    """Not what we call so."""
+
+    def __init__(self):
+        self.thread_safe = "no"
+
+    def get_reward(self) -> float:
+        return random.random()
+
+
+class OwnSchemas(Game):
+    """Nobody can call them."""
+
+    def __init__(self):
+        self.tool_schemas = {"ask": "Ask for a slot."}
+
+
 class UserNameInInit(Game):
     def __init__(self):
         self.user = "alice"
@@ -367,6 +410,10 @@ FOREIGN = {
     "properties that nobody may read": UnreadableProperties,
     "tool named done": DoneTool,
     "tool named user": UserTool,
+    "tool named call_tool": CallTool,
+    "tool_schemas of its own": OwnSchemas,
+    "tool named on_end": EndTool,
+    "thread_safe of its own": ThreadSafeOfItsOwn,
     "user is text in __init__": UserNameInInit,
     "user is text in reset": UserNameInReset,
     "user is text by annotation": UserNameDeclared,
@@ -484,6 +531,15 @@ class StartsUndoneSomewhere(StartsUndone, DoneInReset):
     pass
 
 
+class HasSchemas(CallTool):
+    tool_schemas = []
+
+
+class HearsEnd(Game):
+    def on_end(self, reason):
+        assert reason in ("answered", "max_turns", "max_tokens")
+
+
 @pytest.mark.parametrize(
     "factory",
     [
@@ -495,6 +551,8 @@ class StartsUndoneSomewhere(StartsUndone, DoneInReset):
         DeclaresDoneInWords,
         StartsUndone,
         StartsUndoneSomewhere,
+        HasSchemas,
+        HearsEnd,
         {"done": DoneInInit, "user": DeclaresUser, "plain": Game, "tool": DoneTool},
     ],
     ids=str,

@@ -23,7 +23,14 @@ import pytest
 from trl import GRPOTrainer
 
 from trl_infopo import InfoPOTrainer
-from trl_infopo._compat import ATTRIBUTES, ATTRIBUTES_OF_A_BATCH, CALLED, OVERRIDDEN, SUPPORTED_TRL, check_trl_version
+from trl_infopo._compat import (
+    ATTRIBUTES,
+    ATTRIBUTES_OF_ENVIRONMENTS,
+    CALLED,
+    OVERRIDDEN,
+    SUPPORTED_TRL,
+    check_trl_version,
+)
 
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +50,10 @@ def test_trainer_has_the_attributes_we_rely_on(tmp_path):
     assert "extra" in trainer._logs
 
 
-def test_trainer_has_the_attributes_of_a_batch_we_rely_on(tmp_path):
+def test_trainer_has_the_attributes_of_environments_we_rely_on(tmp_path):
     trainer = make_trainer(tmp_path, "environment", GRPOTrainer, options={"max_steps": 1})
     trainer.train()
-    assert [name for name in ATTRIBUTES_OF_A_BATCH if not hasattr(trainer, name)] == []
+    assert [name for name in ATTRIBUTES_OF_ENVIRONMENTS if not hasattr(trainer, name)] == []
 
 
 def test_only_listed_methods_are_overridden():

@@ -20,7 +20,10 @@ class UserSimulator(Protocol):
     """
     Whoever answers the agent's plain messages: an environment's attribute `user`.
 
-    A user may also have an attribute `usage`, a [`Usage`], from which the trainer takes the metrics `user/tokens` and
+    A user may also have a method `opening`, with the arguments of `reply` and sync or `async` as well: what they say
+    first, once the environment is reset. The messages are those of the prompt.
+
+    And they may have an attribute `usage`, a [`Usage`], from which the trainer takes the metrics `user/tokens` and
     `user/errors`.
     """
 

@@ -96,7 +96,7 @@ def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
         system_prompt (`str`):
             What [`build_system_prompt`] returned.
         messages (`list[dict]`):
-            Messages with the roles `user` and `assistant`.
+            Messages with the roles `user` and `assistant`; none if the user begins.
 
     Returns:
         `list[dict]`: The system prompt, and the messages with their roles swapped.
@@ -105,7 +105,7 @@ def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
     conversation = [
         {"role": swapped[message["role"]], "content": encodable(message["content"])} for message in messages
     ]
-    if conversation[0]["role"] == "assistant":
+    if not conversation or conversation[0]["role"] == "assistant":
         conversation.insert(0, {"role": "user", "content": OPENING})
     return [{"role": "system", "content": system_prompt}, *conversation]
 
