@@ -29,10 +29,16 @@ if TYPE_CHECKING:
     from .evaluation import evaluate
     from .infopo_config import InfoPOConfig
     from .infopo_trainer import InfoPOTrainer
+    from .traces import load_traces
 
-_LAZY = {"InfoPOConfig": ".infopo_config", "InfoPOTrainer": ".infopo_trainer", "evaluate": ".evaluation"}
+_LAZY = {
+    "InfoPOConfig": ".infopo_config",
+    "InfoPOTrainer": ".infopo_trainer",
+    "evaluate": ".evaluation",
+    "load_traces": ".traces",
+}
 
-__all__ = ["InfoPOConfig", "InfoPOTrainer", "evaluate"]
+__all__ = ["InfoPOConfig", "InfoPOTrainer", "evaluate", "load_traces"]
 
 
 def __getattr__(name: str):

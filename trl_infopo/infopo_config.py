@@ -91,6 +91,13 @@ class InfoPOConfig(GRPOConfig):
             that are not `async` run on threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
+        log_traces (`bool`, *optional*, defaults to `False`):
+            Whether to write scored rollouts, with the log-probability of every token with and without the feedback, to
+            `traces` in the output directory whenever something is logged. [`~trl_infopo.load_traces`] and `trl-infopo
+            report` read them. The table also goes to trackio or wandb, where they track the run.
+        max_traces_per_step (`int`, *optional*, defaults to `64`):
+            Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups are
+            written, so it must be at least `num_generations`.
     """
 
     info_gain_coef: float = field(
@@ -203,6 +210,20 @@ class InfoPOConfig(GRPOConfig):
             "evaluation."
         },
     )
+    log_traces: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to write scored rollouts, with the log-probability of every token with and without the "
+            "feedback, to `traces` in the output directory whenever something is logged."
+        },
+    )
+    max_traces_per_step: int = field(
+        default=64,
+        metadata={
+            "help": "Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups "
+            "are written."
+        },
+    )
 
     def __new__(cls, *args, **kwargs):
         check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
@@ -217,7 +238,7 @@ class InfoPOConfig(GRPOConfig):
         for option in fields(self):
             if option.name in InfoPOConfig.__annotations__ and "choices" in option.metadata:
                 check_choice(option.name, getattr(self, option.name), option.metadata["choices"])
-        for name in ("info_gain_rescale", "info_gain_only", "log_information_gain"):
+        for name in ("info_gain_rescale", "info_gain_only", "log_information_gain", "log_traces"):
             check_bool(name, getattr(self, name))
         check_number(
             "info_gain_coef",
@@ -247,6 +268,12 @@ class InfoPOConfig(GRPOConfig):
                 integer=True,
                 at_least=1,
                 hint="or to None for the per-device batch size",
+            )
+        check_number("max_traces_per_step", self.max_traces_per_step, integer=True, at_least=1)
+        if self.log_traces and self.max_traces_per_step < self.num_generations:
+            raise ValueError(
+                f"`max_traces_per_step` is {self.max_traces_per_step} and `num_generations` is {self.num_generations},"
+                " which leaves no whole group to write. Set `max_traces_per_step` to at least `num_generations`."
             )
         check_placeholder("masked_feedback", self.masked_feedback)
         if self.max_turns is not None:
