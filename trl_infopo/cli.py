@@ -24,6 +24,8 @@ from ._options import did_you_mean
 COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
     "eval": "evaluate policies with users they were trained with and users they were not",
+    "report": "make one HTML file of runs with traces: curves, and dialogues turn by turn",
+    "inspect": "show one traced rollout in the terminal",
 }
 
 
