@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from .evaluation import evaluate
     from .infopo_config import InfoPOConfig
     from .infopo_trainer import InfoPOTrainer
+    from .traces import load_traces
 
 _LAZY = {
     "InfoPOConfig": ".infopo_config",
     "InfoPOTrainer": ".infopo_trainer",
     "check_environment": ".doctor",
     "evaluate": ".evaluation",
+    "load_traces": ".traces",
 }
 
-__all__ = ["InfoPOConfig", "InfoPOTrainer", "check_environment", "evaluate"]
+__all__ = ["InfoPOConfig", "InfoPOTrainer", "check_environment", "evaluate", "load_traces"]
 
 
 def __getattr__(name: str):

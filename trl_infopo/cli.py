@@ -25,6 +25,8 @@ COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
     "check": "play an environment before any training, and find what a training would stumble over",
     "eval": "evaluate policies with users they were trained with and users they were not",
+    "report": "make one HTML file of runs with traces: curves, and dialogues turn by turn",
+    "inspect": "show one traced rollout in the terminal",
 }
 
 

@@ -62,6 +62,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
     """
 
+    _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
+
     def __init__(self, model, reward_funcs, args, **kwargs):
         self._converses, walls, factories = False, nullcontext(), []
         if (factory := kwargs.get("environment_factory")) is not None:
@@ -173,13 +175,12 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             )
             self._raise_together(guards)
             _, completions, completion_ids, _, _, num_failures, _ = output
-            self._log_conversations(
-                [
-                    infer_stop_reason(messages, ids, self.eos_token_ids, max_turns, self.max_completion_length)
-                    for messages, ids in zip(completions, completion_ids, strict=True)
-                ],
-                [num_failures, sum(guard.num_timeouts for guard in guards)],
-            )
+            stop_reasons = [
+                infer_stop_reason(messages, ids, self.eos_token_ids, max_turns, self.max_completion_length)
+                for messages, ids in zip(completions, completion_ids, strict=True)
+            ]
+            self._log_conversations(stop_reasons, [num_failures, sum(guard.num_timeouts for guard in guards)])
+            self._episode_facts = [{"stop_reason": reason} for reason in stop_reasons]
             return output
         if images is not None:
             raise ValueError(
@@ -222,6 +223,16 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 errors,
             ],
         )
+        self._episode_facts = [
+            {
+                "stop_reason": episode.stop_reason,
+                "tool_calls": episode.num_tool_calls,
+                "tool_failures": episode.num_tool_failures,
+                "user_replies": episode.num_replies,
+                "user_seconds": episode.reply_seconds,
+            }
+            for episode in episodes
+        ]
         if all(e.stop_reason == StopReason.USER_ENDED and e.num_actions == 1 for e in episodes):
             warnings.warn(
                 "Every user of a batch ended the conversation on the first message. Does `reply` return None where it "
@@ -340,7 +351,6 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             users (`list[float]`, *optional*):
                 Number of replies, seconds, tokens and errors.
         """
-        self._stop_reasons = stop_reasons
         ends = gather_object([str(reason) for reason in stop_reasons])
         # A reason of an environment's own counts 0 where it is not there, for the mean over the steps of a log
         logged = self._metrics["train" if self.model.training else "eval"]

@@ -36,6 +36,7 @@ OWN_SWITCHES = (
     "info_gain_rescale",
     "info_gain_only",
     "log_information_gain",
+    "log_traces",
     "info_gain_settled",
     "gate_relative",
     "gate_headroom",
@@ -103,6 +104,13 @@ class InfoPOConfig(GRPOConfig):
             that are not `async` run on threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
+        log_traces (`bool`, *optional*, defaults to `False`):
+            Whether to write scored rollouts, with the log-probability of every token with and without the feedback, to
+            `traces` in the output directory whenever something is logged. [`~trl_infopo.load_traces`] and `trl-infopo
+            report` read them. The table also goes to trackio or wandb, where they track the run.
+        max_traces_per_step (`int`, *optional*, defaults to `64`):
+            Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups are
+            written, so it must be at least `num_generations`.
 
         > Parameters that are under study, and not of the paper. Each answers a way in which the method can fail; see
         > the results in the documentation before you use one.
@@ -235,6 +243,20 @@ class InfoPOConfig(GRPOConfig):
             "evaluation."
         },
     )
+    log_traces: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to write scored rollouts, with the log-probability of every token with and without the "
+            "feedback, to `traces` in the output directory whenever something is logged."
+        },
+    )
+    max_traces_per_step: int = field(
+        default=64,
+        metadata={
+            "help": "Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups "
+            "are written."
+        },
+    )
 
     info_gain_settled: bool = field(
         default=False,
@@ -298,6 +320,12 @@ class InfoPOConfig(GRPOConfig):
                 integer=True,
                 at_least=1,
                 hint="or to None for the per-device batch size",
+            )
+        check_number("max_traces_per_step", self.max_traces_per_step, integer=True, at_least=1)
+        if self.log_traces and self.max_traces_per_step < self.num_generations:
+            raise ValueError(
+                f"`max_traces_per_step` is {self.max_traces_per_step} and `num_generations` is {self.num_generations},"
+                " which leaves no whole group to write. Set `max_traces_per_step` to at least `num_generations`."
             )
         check_placeholder("masked_feedback", self.masked_feedback)
         if self.max_turns is not None:

@@ -16,6 +16,7 @@ import logging
 import textwrap
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from .information_gain import score_information_gain, select_engine, tree_limita
 from .metrics import infopo_metrics
 from .risks import RiskCallback
 from .rollout import StopReason
+from .traces import ScoredRollouts, TraceWriter, feedback_text, messages_text
 from .turns import Turn, feedback_blocks, find_exchanges, mask_content_ids, mask_messages, segment_turns
 
 
@@ -129,6 +131,10 @@ class InfoPOTrainer(ConversationTrainer):
                 "`info_gain_settled` is True, but how the rollouts of a `rollout_func` end is not known here. Set it "
                 "to False."
             )
+        self._traces = None
+        if args.log_traces:
+            self._traces = TraceWriter(args.max_traces_per_step, self._tokenizer, self.reward_func_names)
+            self.add_callback(self._traces)
         if self._is_active and self.rollout_func is not None and self.tools:
             raise ValueError(
                 "`rollout_func` is given together with tools, which makes TRL ignore its `env_mask`. Call the tools "
@@ -152,34 +158,40 @@ class InfoPOTrainer(ConversationTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         # Before reward functions can touch the messages
-        blocks = exchanges = None
-        if self._is_active and self.tools:
+        blocks = exchanges = messages = None
+        if self.tools and (self._is_active or self._traces):
             blocks = [feedback_blocks(completion) for completion in completions]
             exchanges = [find_exchanges(completion) for completion in completions]
+        if self._traces:
+            messages = [tuple(map(messages_text, pair)) for pair in zip(prompts, completions, strict=True)]
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self._is_active:
-            self._rollouts = (inputs, blocks, exchanges, completion_ids_list, rewards_per_func)
+        if self._is_active or self._traces:
+            self._rollouts = (inputs, messages, blocks, exchanges, completion_ids_list, rewards_per_func)
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
-        if not self._is_active:
+        if not self._is_active and not self._traces:
             return output
-        inputs, blocks, exchanges, completion_ids, rewards_per_func = self._rollouts
+        inputs, messages, blocks, exchanges, completion_ids, rewards_per_func = self._rollouts
         del self._rollouts
-        trains = self.model.training and self.args.info_gain_coef != 0
-        if not trains and not self.args.log_information_gain:
-            self._log_columns(len(rewards_per_func))
-            return output
-        if "pixel_values" in output:
+        trains = self.model.training and self._is_active and self.args.info_gain_coef != 0
+        scores = trains or (self._is_active and self.args.log_information_gain)
+        if scores and "pixel_values" in output:
             raise ValueError(
                 f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
                 "score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
             )
+        if not scores:
+            if self._is_active:
+                self._log_columns(len(rewards_per_func))
+            if self._traces:
+                turns = self._segment(output, completion_ids)
+                rollouts = (messages, blocks, completion_ids, turns, rewards_per_func, output["advantages"])
+                self._traces.rollouts = self._scored_rollouts(*rollouts)
+            return output
 
-        # A rollout that is masked from the loss has no turns
-        loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
-        turns = [segment_turns(mask[: len(ids)].tolist()) for mask, ids in zip(loss_mask, completion_ids, strict=True)]
+        turns = self._segment(output, completion_ids)
         if "tool_mask" not in output and "feedback_content_mask" in inputs[0]:
             raise ValueError(
                 "`rollout_func` returned `feedback_content_mask` without `env_mask`, so that what came from outside "
@@ -188,17 +200,23 @@ class InfoPOTrainer(ConversationTrainer):
         masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
-            information_gain = self._score(output, completion_ids, turns, masked_observations)
+            token_logps = {} if self._traces else None
+            information_gain = self._score(output, completion_ids, turns, masked_observations, token_logps)
         if self.args.info_gain_settled:
-            for i, reason in enumerate(self._stop_reasons):
-                if reason in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
+            for i, facts in enumerate(self._episode_facts):
+                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
                     information_gain[i] = torch.nan
         seconds = time.perf_counter() - start
+        outcome_advantages = output["advantages"]
         num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
-        fused, any_scored = self._fuse(output["advantages"], rewards_per_func, turns, num_questions, information_gain)
+        fused, any_scored = self._fuse(outcome_advantages, rewards_per_func, turns, num_questions, information_gain)
 
         self._log_infopo({"scoring_seconds": seconds})
         self._warn_of_missing_gains(any_scored)
+        if self._traces:
+            rollouts = (messages, blocks, completion_ids, turns, rewards_per_func, outcome_advantages)
+            scores = (masked_observations, information_gain, fused, token_logps)
+            self._traces.rollouts = self._scored_rollouts(*rollouts, *scores)
         if trains and any_scored:
             first = self.accelerator.process_index * len(turns)
             local_advantages = fused.turn_advantages[first : first + len(turns)]
@@ -207,6 +225,11 @@ class InfoPOTrainer(ConversationTrainer):
                 for turn, advantage in zip(rollout, local_advantages[i], strict=False):
                     output["advantages"][i, turn.action.start : turn.action.stop] = advantage
         return output
+
+    def _segment(self, output: dict[str, Any], completion_ids: list[list[int]]) -> list[list[Turn]]:
+        """Turns of this process's rollouts. One that is masked from the loss has none."""
+        loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
+        return [segment_turns(mask[: len(ids)].tolist()) for mask, ids in zip(loss_mask, completion_ids, strict=True)]
 
     def _mask_observations(
         self,
@@ -274,6 +297,7 @@ class InfoPOTrainer(ConversationTrainer):
         completion_ids: list[list[int]],
         turns: list[list[Turn]],
         masked_observations: list[list[list[int] | None]],
+        token_logps: dict[tuple[int, int], torch.Tensor] | None,
     ) -> torch.Tensor:
         """Gains of this process's rollouts, of shape (B, K), with K the largest number of turns on any process."""
         max_turns, num_scored, is_left_padded = self._max_over_processes(
@@ -321,6 +345,7 @@ class InfoPOTrainer(ConversationTrainer):
                 factual_logps=factual_logps,
                 max_over_processes=max_over_processes,
                 horizon=self.args.info_gain_horizon,
+                token_logps=token_logps,
             )
         information_gain[:, : gains.size(1)] = gains
         return information_gain
@@ -405,6 +430,62 @@ class InfoPOTrainer(ConversationTrainer):
             factor = factor * self._agreement.weight
         is_relative = args.gate_relative and self._reward_range.width > 0
         return factor, args.gate_temperature * (self._reward_range.width if is_relative else 1)
+
+    def _feedback_texts(
+        self,
+        blocks: list[list[list[dict]]] | None,
+        completion_ids: list[list[int]],
+        turns: list[list[Turn]],
+        masked_observations: list[list[list[int] | None]] | None,
+    ) -> list[list[tuple[str, str | None]]]:
+        """For the traces: what came back on each action, and what the counterfactual has in its place."""
+        texts = []
+        for i, rollout in enumerate(turns):
+            if self.tools:
+                mask = partial(mask_messages, placeholder=self._placeholder(i))
+                pairs = [(feedback_text(block), feedback_text(mask(block))) for block in blocks[i]]
+            else:
+                decode = partial(self._tokenizer.decode, skip_special_tokens=True)
+                observations = [completion_ids[i][t.observation.start : t.observation.stop] for t in rollout[:-1]]
+                masked = masked_observations[i] if masked_observations else [None] * len(rollout)
+                pairs = [(decode(o), decode(m or [])) for o, m in zip(observations, masked, strict=False)]
+            texts.append(pairs if masked_observations else [(text, None) for text, _ in pairs])
+        return texts
+
+    def _scored_rollouts(
+        self,
+        messages: list[tuple[str, str]],
+        blocks: list[list[list[dict]]] | None,
+        completion_ids: list[list[int]],
+        turns: list[list[Turn]],
+        rewards_per_func: torch.Tensor,
+        outcome_advantages: torch.Tensor,
+        masked_observations: list[list[list[int] | None]] | None = None,
+        information_gain: torch.Tensor | None = None,
+        fused: FusedAdvantages | None = None,
+        token_logps: dict[tuple[int, int], torch.Tensor] | None = None,
+    ) -> ScoredRollouts:
+        """What the traces need of this process's rollouts; without gains where nothing was scored."""
+        first = self.accelerator.process_index * len(turns)
+        rewards = rewards_per_func[first : first + len(turns)].cpu()
+        reward = (rewards * self.reward_weights.cpu()).nansum(dim=1)
+        reward[rewards.isnan().all(dim=1)] = torch.nan
+        return ScoredRollouts(
+            split="train" if self.model.training else "eval",
+            first=first,
+            num_generations=self.num_generations if self.model.training else self.num_generations_eval,
+            messages=messages,
+            completion_ids=completion_ids,
+            turns=turns,
+            feedback=self._feedback_texts(blocks, completion_ids, turns, masked_observations),
+            rewards=dict(zip(self.reward_func_names, rewards.T.tolist(), strict=True)),
+            reward=reward.tolist(),
+            outcome_advantages=outcome_advantages.tolist(),
+            episodes=self._episode_facts or [{} for _ in turns],
+            information_gain=information_gain,
+            fused=fused,
+            token_logps=token_logps or {},
+        )
 
     def _warn_of_missing_gains(self, any_scored: bool) -> None:
         self._batches_without_gain = 0 if any_scored else self._batches_without_gain + 1

@@ -66,6 +66,7 @@ def score_information_gain(
     factual_logps: torch.Tensor | None = None,
     max_over_processes: Callable[[list[int]], list[int]] | None = None,
     horizon: int = 1,
+    token_logps: dict[tuple[int, int], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """
     Score how much the feedback of each turn changed what the agent did next.
@@ -103,6 +104,10 @@ def score_information_gain(
             its number of turns, as ZeRO-3 and FSDP need.
         horizon (`int`, *optional*, defaults to `1`):
             Number of following actions whose gains are summed, what comes between them staying as it was.
+        token_logps (`dict[tuple[int, int], torch.Tensor]`, *optional*):
+            A record to fill: for the rollout and the turn that it is keyed by, the log-probabilities of the tokens of
+            the following action with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs
+            no forward are left out.
 
     Returns:
         `torch.Tensor` of shape `(B, K)` and dtype `torch.float32`: Gains in nats per token, on the CPU. `K` is the
@@ -156,10 +161,11 @@ def score_information_gain(
                 group_forwards = group_forwards + [[]] * (num_forwards - len(group_forwards))
                 units = run_replay(policy, group, group_forwards, factual_logps is None, share_trunk)
             for branches, factual, counterfactual in units:
-                token_gains = _token_gains(
-                    policy, branches, factual, counterfactual, estimator, temperature, most_labels
+                token_gains, logps = _score_tokens(
+                    policy, branches, factual, counterfactual, estimator, temperature, most_labels, token_logps is None
                 )
-                for branch, gain in zip(branches, token_gains.split([len(b.labels) for b in branches]), strict=True):
+                sizes = [len(branch.labels) for branch in branches]
+                for branch, gain in zip(branches, token_gains.split(sizes), strict=True):
                     if factual is None:
                         before = len(prompt_ids[branch.rollout])
                         indices = [position - before for position in branch.positions]
@@ -167,10 +173,17 @@ def score_information_gain(
                     gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
                     # NaN would read as "not scored"
                     gains[branch.rollout, branch.turn] = gain if gain.isfinite() else torch.inf
+                if token_logps is None:
+                    continue
+                for branch, pair in zip(branches, logps.split(sizes, dim=1), strict=True):
+                    if factual is None:
+                        indices = [position - len(prompt_ids[branch.rollout]) for position in branch.positions]
+                        pair = torch.cat([factual_logps[branch.rollout, indices].cpu()[None], pair])
+                    token_logps[branch.rollout, branch.turn] = pair[:, : branch.lengths[0]]
     return gains
 
 
-def _token_gains(
+def _score_tokens(
     policy: CausalLM,
     branches: list[Branch],
     factual: torch.Tensor | None,
@@ -178,31 +191,38 @@ def _token_gains(
     estimator: str,
     temperature: float,
     most_labels: int,
-) -> torch.Tensor:
+    gains_only: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """
-    Gain of each label, of shape (N,); without factual states, its part that is counterfactual. The LM head works in
-    chunks, so that few logits are in memory at a time.
+    Gain of each label, of shape (N,); without factual states, its part that is counterfactual. And, unless they are
+    not asked for, the log-probabilities of the labels, of shape (2, N) or (1, N): one row for each kind of states.
+    The LM head works in chunks, so that few logits are in memory at a time.
     """
     states = counterfactual[None] if factual is None else torch.stack([factual, counterfactual])
     labels = [label for branch in branches for label in branch.labels]
     labels = torch.tensor(labels, dtype=torch.long, device=states.device)
     chunk_size = max(LOGITS_IN_MEMORY // (2 * policy.config.vocab_size), 1)
     gains = [states.new_zeros(0, dtype=torch.float32)]
+    label_logps = [states.new_zeros(len(states), 0, dtype=torch.float32)]
     for i in range(0, max(states.size(1), most_labels), chunk_size):
         chunk, chunk_labels = states[:, i : i + chunk_size], labels[i : i + chunk_size, None]
         if chunk.size(1) == 0:  # another process has more
             policy.logits(states.new_zeros(1, states.size(2)))
             continue
         logits = policy.logits(chunk.flatten(0, 1)).float().div_(temperature).unflatten(0, chunk.shape[:2])
+        chunk_labels = chunk_labels.expand(len(chunk), -1, 1)
         if estimator == "kl":
             logps = logits.log_softmax(-1)
             # A token that has no probability adds nothing, whatever the counterfactual gives it
             summands = logps[0].exp() * (logps[0] - logps[1])
             gains.append(summands.masked_fill(logps[0] == -torch.inf, 0).sum(-1))
+            if not gains_only:
+                label_logps.append(logps.gather(2, chunk_labels)[..., 0])
             continue
-        logps = logits.gather(2, chunk_labels.expand(len(chunk), -1, 1))[..., 0] - logits.logsumexp(-1)
+        logps = logits.gather(2, chunk_labels)[..., 0] - logits.logsumexp(-1)
         gains.append(-logps[0] if factual is None else logps[0] - logps[1])
-    return torch.cat(gains).cpu()
+        label_logps.append(logps)
+    return torch.cat(gains).cpu(), None if gains_only else torch.cat(label_logps, dim=1).cpu()
 
 
 # ------------------------------------------------------------------------------------------------------- validation

@@ -29,6 +29,7 @@ import math
 import os
 import random
 import re
+import shlex
 import time
 import warnings
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ class QuickstartArguments:
         compare (`bool`, *optional*, defaults to `False`):
             Whether to train with GRPO too, from the same warm start.
         output_dir (`str`, *optional*, defaults to `"infopo-quickstart"`):
-            Directory for the trained policy and its tokenizer.
+            Directory for the trained policy and its tokenizer, and for the traces of each training.
         warm_start_steps (`int`, *optional*, defaults to `512`):
             Steps of supervised warm start, each on 32 demonstrations.
         steps (`int`, *optional*, defaults to `120`):
@@ -460,7 +461,8 @@ def main(argv: list[str] | None = None) -> None:
         trainer = InfoPOTrainer(
             model=policy,
             args=InfoPOConfig(
-                **shared,
+                **shared | {"output_dir": str(Path(args.output_dir, title))},
+                log_traces=True,
                 max_steps=args.steps,
                 per_device_train_batch_size=64,
                 num_generations=8,
@@ -491,6 +493,7 @@ def main(argv: list[str] | None = None) -> None:
         success["warm start"] = trainer.evaluate()["eval_reward"]
         seconds[title] = trainer.train().metrics["train_runtime"]
         success[title] = trainer.evaluate()["eval_reward"]
+        trainer.save_state()  # the learning curves of the report
         return policy
 
     success, seconds = {}, {}
@@ -532,6 +535,8 @@ def main(argv: list[str] | None = None) -> None:
     console.print(f"\nsuccess on {args.num_held_out} held-out users, sampled as in training")
     console.print(table)
     console.print(f"\npolicy and tokenizer: {args.output_dir}")
+    runs = shlex.join(str(Path(args.output_dir, title)) for title in seconds)
+    console.print(f"what the agent learnt, turn by turn: trl-infopo report {runs}", soft_wrap=True)
     console.print(f"time: {time.perf_counter() - start:.0f} s")
 
 

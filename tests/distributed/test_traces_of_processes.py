@@ -1,0 +1,43 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from pathlib import Path
+
+import pytest
+from launch import launch
+
+from trl_infopo import load_traces
+
+
+SCRIPT = Path(__file__).parent / "traces.py"
+
+
+@pytest.mark.distributed
+def test_killed_processes_leave_readable_traces_and_resumed_ones_complete_them(tmp_path):
+    with pytest.raises(AssertionError, match="SIGKILL|Signal 9"):
+        launch(SCRIPT, [str(tmp_path), "3", "begin"], "cpu_multi_process")
+    directory = tmp_path / "traces"
+    assert (directory / "train-0000003-1.tmp").exists()
+    left = load_traces(tmp_path)
+    assert [row["step"] for row in left][:16] == [1] * 8 + [2] * 8
+    assert left["rollout"][:16] == list(range(8)) * 2
+    assert set(left["group"]) == {0}
+
+    launch(SCRIPT, [str(tmp_path), "0", "resume"], "cpu_multi_process")
+    traces = load_traces(tmp_path)
+    assert [(row["step"], row["group"], row["rollout"]) for row in traces] == [
+        (step, 0, rollout) for step in range(1, 5) for rollout in range(8)
+    ]
+    assert traces.to_list()[:16] == left.to_list()[:16]
+    assert len(list(directory.glob("*.parquet"))) == 8
+    assert not list(directory.glob("*.tmp"))
