@@ -113,7 +113,9 @@ class StepBenchmarkArguments:
 def make_tokenizer(args: StepBenchmarkArguments) -> PreTrainedTokenizerFast:
     """Every token is a word."""
     special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
-    words = [*special, "user", "assistant", *(f"w{i}" for i in range(args.vocab_size - 5))]
+    # "dummy" and "other" are messages that the trainer renders to see where feedback begins
+    names = ["user", "assistant", "dummy", "other"]
+    words = [*special, *names, *(f"w{i}" for i in range(args.vocab_size - 7))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), behavior="removed")
     return PreTrainedTokenizerFast(
@@ -183,7 +185,7 @@ class TalkEnvironment:
         return float(self.user.num_heard % 7)
 
 
-def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_dir: str) -> InfoPOTrainer:
+def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_dir: str, **options) -> InfoPOTrainer:
     tokenizer = make_tokenizer(args)
     action_length, on_gpu = args.action_length, args.device.startswith("cuda")
     config = InfoPOConfig(
@@ -201,12 +203,12 @@ def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_
         },
         learning_rate=0.0,
         max_steps=1,
-        logging_strategy="no",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         use_cpu=not on_gpu,
         bf16=args.dtype == "bfloat16",
+        **{"logging_strategy": "no", **options},
     )
     prompt = [{"role": "user", "content": words(args.prompt_length - SCAFFOLD, 0)}]
     return InfoPOTrainer(

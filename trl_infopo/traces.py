@@ -165,10 +165,9 @@ class ScoredRollouts:
     fused: FusedAdvantages | None
     token_logps: dict[tuple[int, int], torch.Tensor]
 
-    def rows(self, step: int, max_rollouts: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    def rows(self, step: int, max_rollouts: int, texts: "TokenTexts") -> list[dict[str, Any]]:
         """The rollouts of the first groups, as many as have no more than `max_rollouts` on all processes together."""
         num_chosen = max_rollouts // self.num_generations * self.num_generations
-        texts = TokenTexts(tokenizer)
         return [self._row(i, step, texts) for i in range(len(self.messages)) if self.first + i < num_chosen]
 
     def _row(self, i: int, step: int, texts: "TokenTexts") -> dict[str, Any]:
@@ -234,7 +233,7 @@ class TraceWriter(TrainerCallback):
 
     def __init__(self, max_rollouts: int, tokenizer: PreTrainedTokenizerBase, reward_names: list[str]):
         self.max_rollouts = max_rollouts
-        self.tokenizer = tokenizer
+        self.texts = TokenTexts(tokenizer)
         rewards = pa.struct([(name, pa.float32()) for name in dict.fromkeys(reward_names)])
         self.schema = pa.schema([*FIELDS, ("rewards", rewards)])
         self.rollouts: ScoredRollouts | None = None  # of the last batch, until they are written
@@ -256,7 +255,7 @@ class TraceWriter(TrainerCallback):
     def on_log(self, args, state, control, **kwargs):
         if self.rollouts is None:
             return
-        rows, split = self.rollouts.rows(state.global_step, self.max_rollouts, self.tokenizer), self.rollouts.split
+        rows, split = self.rollouts.rows(state.global_step, self.max_rollouts, self.texts), self.rollouts.split
         self.rollouts = None
         if rows:
             path = Path(args.output_dir, DIRECTORY, f"{split}-{state.global_step:07d}-{args.process_index}.parquet")

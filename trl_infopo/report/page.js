@@ -23,7 +23,7 @@ const signed = x => (x > 0 ? "+" : x < 0 ? "−" : "") + Math.abs(x).toFixed(2);
 const color = run => COLORS[run % COLORS.length];
 const isTied = rewards => {
   const known = rewards.filter(r => r !== null);
-  return known.length > 0 && Math.max(...known) - Math.min(...known) < 1e-6;
+  return known.length > 1 && Math.max(...known) - Math.min(...known) < 1e-6;
 };
 
 // ---- runs and curves
@@ -65,7 +65,7 @@ function layout(showlegend) {
   const [ink, grid] = [style.getPropertyValue("--faint").trim(), style.getPropertyValue("--line").trim()];
   const axis = {gridcolor: grid, zeroline: false, linecolor: grid};
   return {margin: {l: 42, r: 12, t: 8, b: 28}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: {color: ink, size: 11}, xaxis: axis, yaxis: axis, showlegend, dragmode: false,
+    font: {color: ink, size: 11}, xaxis: axis, yaxis: {...axis, rangemode: "tozero"}, showlegend, dragmode: false,
     legend: {orientation: "h", y: -0.15, font: {size: 10}}};
 }
 
@@ -106,7 +106,7 @@ function drawList() {
       onclick: () => { location.hash = `group-${i}`; }});
     button.append(make("span", {}, make("span", {class: "chip", style: `--run: ${color(group.run)}`}),
       `step ${group.step}, group ${group.group}`));
-    button.append(isTied(group.rewards) && group.rewards.length > 1 ? make("span", {class: "tag"}, "tied") : "");
+    button.append(isTied(group.rewards) ? make("span", {class: "tag"}, "tied") : "");
     const rewards = group.rewards.length > 12 ? `${group.rewards.length} rollouts`
       : group.rewards.map(r => number(r)).join(" ");
     button.append(make("small", {}, `rewards ${rewards}${group.gain === null ? "" : `; gain ${signed(group.gain)}`}`));
@@ -150,7 +150,7 @@ async function open(i) {
       ...rollouts.map(rollout => card(rollout, run))));
   $("group").focus({preventScroll: true});
   const top = $("group").getBoundingClientRect().top;
-  if (top < 0 || top > innerHeight / 2) $("group").scrollIntoView();
+  if (top < 0 || top > innerHeight / 3) $("group").scrollIntoView();
 }
 
 function close() {
@@ -218,7 +218,7 @@ function action(turn, said) {
 
 function percent(logp) {
   const share = 100 * Math.exp(logp);
-  return `${share >= 1 ? share.toFixed(0) : share >= 0.01 ? share.toFixed(2) : share.toExponential(0)} %`;
+  return share >= 1 ? `${share.toFixed(0)} %` : share >= 0.01 ? `${share.toFixed(2)} %` : "less than 0.01 %";
 }
 
 function feedback(turn, next) {
@@ -228,7 +228,7 @@ function feedback(turn, next) {
     turn.masked_feedback);
   if (next && next.logps) {
     const moves = next.tokens.map((token, j) => [token, next.logps[j], next.masked_logps[j]])
-      .filter(([, a, b]) => a !== null && b !== null).sort((a, b) => Math.abs(b[1] - b[2]) - Math.abs(a[1] - a[2]));
+      .filter(([, a, b]) => a !== null && b !== null && Math.abs(a - b) > 0.01).sort((a, b) => Math.abs(b[1] - b[2]) - Math.abs(a[1] - a[2]));
     masked.append(make("ul", {}, ...moves.slice(0, 3).map(([token, a, b]) =>
       make("li", {}, make("code", {}, token), ` ${percent(a)} with the feedback, ${percent(b)} without`))));
   } else if (turn.information_gain === 0) {
