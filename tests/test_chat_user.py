@@ -358,9 +358,13 @@ class TestConcurrency:
             await asyncio.sleep(0.01)
             return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
 
+        # What tests before this one have left
+        gc.collect()
+        caplog.clear()
+        others = len(_connections)
         with MisbehavingServer(says("Paris.")) as server:
             open_files = [asyncio.run(ask_and_collect(make_user(server))) for _ in range(6)]
-        assert len(_connections) == 1
+        assert len(_connections) <= others + 1
         assert open_files[-1] <= open_files[1] + 2
         assert not [record for record in caplog.records if record.name == "asyncio"]
 
