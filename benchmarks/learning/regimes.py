@@ -98,9 +98,9 @@ REGIMES = {
     "explore": Regime(
         "No user, but a lake whose holes show only to who stands next to them: each step is a question.",
         family="explore",
-        environment={"max_moves": 14},
+        environment={"max_moves": 10},
         dataset={"size": 4},
-        options={"max_turns": 14, "max_completion_length": 180},
+        options={"max_turns": 10},
     ),
 }
 

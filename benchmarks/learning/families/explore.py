@@ -23,7 +23,7 @@ from trl_infopo.environments.explore.frozen_lake import MOVES, PROMPT
 from .common import REPEATED, USEFUL, USELESS, Family, exchanges, first_call, tool_call
 
 
-SIZES = (4, 5)
+SIZE = 4
 
 
 def read_place(text: str) -> tuple[int, int] | None:
@@ -33,10 +33,10 @@ def read_place(text: str) -> tuple[int, int] | None:
 
 
 def demonstrate_explore(messages: list[dict], rng: random.Random) -> dict:
-    """Step at random, and mind holes and edges half of the time."""
+    """Step at random, and mind holes and edges three times out of four."""
     view = next(message["content"] for message in reversed(messages) if read_place(message["content"]))
     tiles = {name.lower(): tile for name, tile in re.findall(r"(\w+): (ice|hole|goal|edge)\.", view)}
-    is_careful = rng.random() < 0.5
+    is_careful = rng.random() < 0.75
     moves = [name for name, tile in tiles.items() if tile in ("ice", "goal") or not is_careful]
     return tool_call("", "move", direction=rng.choice(moves))
 
@@ -64,8 +64,8 @@ def explore_phrases() -> tuple[str, ...]:
     phrases += ["dummy", "other"]  # what the trainer learns from how the template renders a reply
     phrases += [NOTHING_HAPPENS, GAME_OVER, "\n\n"]
     phrases += ['<tool_call>\n{"name": "move", "arguments": {"direction": "', '"}}\n</tool_call>', *MOVES]
-    phrases += [PROMPT.format(size=size) for size in SIZES]
-    numbers = range(1, max(SIZES) + 1)
+    phrases += [PROMPT.format(size=SIZE)]
+    numbers = range(1, SIZE + 1)
     phrases += [f"You are at row {row}, column {column}." for row in numbers for column in numbers]
     phrases += [f" {name.capitalize()}: {tile}." for name in MOVES for tile in ("ice", "hole", "goal", "edge")]
     return tuple(phrases)
@@ -79,5 +79,6 @@ EXPLORE = Family(
     oracle=frozen_lake_oracle,
     classify=classify_explore,
     placeholder=NOTHING_HAPPENS,
-    tasks=tuple({"size": size} for size in SIZES),
+    users={"plain": {"max_moves": 10}},
+    tasks=({"size": SIZE},),
 )

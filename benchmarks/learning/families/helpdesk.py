@@ -37,7 +37,13 @@ QUESTIONS = {
     "address": oracle.ASK_ADDRESS,
 }
 ANSWERS = {"reason": oracle.CANCEL_REASON, "order": oracle.ORDER}  # to the questions that matter
-REFUSAL = "I cannot do that, it was shipped on "
+REFUSAL = "I cannot do that, it was "
+
+
+class CancellationEnv(HelpdeskEnv):
+    """The desk with the tools of a cancellation only: what others could do is not in the words of the policy."""
+
+    find_customer = list_orders = get_product = change_address = return_item = exchange_item = None
 
 
 def draw_cancellations(split: str, num_rows: int, seed: int = 0) -> "Dataset":
@@ -91,8 +97,8 @@ class Ticket:
             return tool_call(self.note, "close_ticket")
         if refund := re.search(oracle.AMOUNT, self.results.get("cancel_order", "")):
             return {"role": "assistant", "content": f"Done, you are {refund[0]}."}
-        if shipped := re.search(r"shipped on (\S+)", self.results.get("get_order", "")):
-            return {"role": "assistant", "content": f"{self.note}{REFUSAL}{shipped[1]}."}
+        if shipped := re.search(r"shipped on \S+", self.results.get("get_order", "")):
+            return {"role": "assistant", "content": f"{self.note}{REFUSAL}{shipped[0]}."}
         reason = self.known.get("reason") or rng.choice(database.CANCEL_REASONS)
         return tool_call(self.note, "cancel_order", order_id=self.known["order"], reason=reason)
 
@@ -109,7 +115,8 @@ def demonstrate_helpdesk(messages: list[dict], rng: random.Random) -> dict:
         return ticket.conclude(rng)
     if ticket.asked and rng.random() < 0.1:
         return ticket.ask(rng.choice(ticket.asked))
-    return rng.choice(steps)
+    looks_up = "tool_calls" in steps[-1] and rng.random() < 0.5
+    return steps[-1] if looks_up else rng.choice(steps)
 
 
 def serve_well(messages: list[dict], tools: list[Callable]) -> dict:
@@ -157,9 +164,9 @@ def helpdesk_phrases() -> tuple[str, ...]:
     phrases += [f"The reason is one of: {', '.join(database.CANCEL_REASONS)}."]
     # Records: numbers by pairs of digits, since those of the held-out customers are new
     phrases += [*map(str, range(10)), *(f"{number:02}" for number in range(100))]
-    phrases += [f"{letter}{number}" for letter in ("W", " of C", "\nI") for number in range(10, 100)]
+    phrases += [*(f"W{number}" for number in range(10, 100)), " of C", "\nI"]
     phrases += [*(f"${number}" for number in range(200)), ".00", ".50"]
-    phrases += [f"2026-0{month}-{day:02}" for month in (4, 5, 6) for day in range(1, 32)]
+    phrases += [f"2026-0{month}-" for month in (4, 5, 6)]
     phrases += [f", {status}\n" for status in ("processing", "shipped", "delivered", "cancelled")]
     phrases += ["shipped on ", "\ndelivered on ", "\nto ", "to ", "\npaid ", "refunded "]
     phrases += [f" {link} {method}" for method in database.PAYMENT_METHODS for link in ("with", "to")]
@@ -170,7 +177,7 @@ def helpdesk_phrases() -> tuple[str, ...]:
 
 
 HELPDESK = Family(
-    make_environment=HelpdeskEnv,
+    make_environment=CancellationEnv,
     make_dataset=draw_cancellations,
     phrases=helpdesk_phrases(),
     demonstrate=demonstrate_helpdesk,
