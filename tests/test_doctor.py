@@ -552,3 +552,47 @@ class TestCLI:
             cli.main(["check", *options])
         assert error.value.code == 2
         assert message in capsys.readouterr().err
+
+
+class Desk:
+    """Tools that come with schemas, one with a hidden answer."""
+
+    masked_feedback = "Nothing new."
+    tool_schemas = [
+        {
+            "type": "function",
+            "function": {
+                "name": "look",
+                "description": "Look something up.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"topic": {"type": "string", "enum": ["city", "day"]}},
+                    "required": ["topic"],
+                },
+            },
+        }
+    ]
+
+    def reset(self, **row) -> None:
+        self.looked = []
+
+    def call_tool(self, name, arguments):
+        self.looked.append(arguments.get("topic"))
+        return "Paris." if arguments.get("topic") == "city" else self.masked_feedback
+
+    def get_reward(self) -> float:
+        return float("city" in self.looked)
+
+
+def test_tools_that_come_with_schemas_are_played():
+    heard = []
+
+    class Heard(Desk):
+        def call_tool(self, name, arguments):
+            heard.append((name, arguments))
+            return super().call_tool(name, arguments)
+
+    checkup = check_environment(Heard)
+    assert checkup.is_healthy, checkup.findings
+    assert {name for name, _ in heard} == {"look"}
+    assert {arguments["topic"] for _, arguments in heard} == {"city", "day"}

@@ -300,7 +300,7 @@ WRONG = {
     ],
     "success_threshold": [NAN, INF, "1", None, True],
     "seed": [-1, 0.5, True, "0", None],
-    "feedback_timeout": [0, -1, NAN, INF, "2", True],
+    "feedback_timeout": [0, -1, NAN, INF, 3e16, "2", True],
     "show_progress": ["false", 1, None],
     "system_prompt": ["", 3, ["Ask."]],
     "chat_template_kwargs": ["{}", [1], {"a": object()}, 3],

@@ -36,7 +36,7 @@ from trl_infopo.information_gain import score_information_gain
 
 OWN = list(InfoPOConfig.__annotations__)
 INHERITED = [f.name for f in fields(GRPOConfig) if "float" in str(f.type)]
-FLOATS = [math.nan, math.inf, -math.inf, -1.0, -0.0, 0.0, 5e-324, 1e-320, 1e-40, 1e-30, 1e30, 1e39, 1.7e308]
+FLOATS = [math.nan, math.inf, -math.inf, -1.0, -0.0, 0.0, 5e-324, 1e-320, 1e-40, 1e-30, 3e16, 1e30, 1e39, 1.7e308]
 OTHERS = ["0.5", "false", "", "auto", "nan", None, True, False, 0, 1, -1, 1.5, 10**400, [], [0.5], {}, (1,), b"1", 1j]
 OTHERS += [np.float64("nan"), np.float32(0.5), np.int64(2), np.bool_(True), np.array([1, 2]), torch.tensor(0.5)]
 values = st.one_of(st.sampled_from(FLOATS), st.sampled_from(OTHERS), st.floats(), st.integers(), any_text)

@@ -27,6 +27,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ._show import show
 
 
+LONGEST_WAIT = 1e6  # seconds, 11 days: the clocks of Python do not go on forever
+
 # Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, it is greedy
 TEMPERATURES = (1e-5, 1e5)
 

@@ -33,7 +33,8 @@ from transformers.utils import get_json_schema
 
 from ._checks import CheckedFactory, placeholder_of
 from ._environment import find_tools, find_user, is_done
-from ._options import check_number
+from ._options import LONGEST_WAIT, check_number
+from ._schemas import SchemaTool
 from ._show import show
 from .evaluation import COMPACT, check_rows, running_event_loop, start_episode, to_number
 from .infopo_config import InfoPOConfig, check_placeholder
@@ -243,7 +244,7 @@ def check_environment(
         ("max_completion_length", max_completion_length),
     ):
         check_number(name, value, integer=True, at_least=1)
-    check_number("feedback_timeout", feedback_timeout, above=0)
+    check_number("feedback_timeout", feedback_timeout, above=0, at_most=LONGEST_WAIT)
     check_number("seed", seed, integer=True, at_least=0)
     check_placeholder("masked_feedback", masked_feedback)
     rows = check_rows([{"prompt": [{"role": "user", "content": "Hello."}]}] if dataset is None else dataset)
@@ -386,7 +387,21 @@ def _recording(tool: Callable, results: list[_Result]) -> Callable:
         result.value = value
         return value
 
-    return run
+    return SchemaTool(tool, _Recorder(run)) if isinstance(tool, SchemaTool) else run
+
+
+@dataclass
+class _Recorder:
+    """Stands for the environment of a tool that comes with a schema."""
+
+    run: Callable
+
+    def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+        return self.run(**arguments)
+
+
+def _schema(tool: Callable) -> dict[str, Any]:
+    return tool if isinstance(tool, SchemaTool) else get_json_schema(tool)
 
 
 # ---- the player
@@ -435,7 +450,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _draw_arguments(tool: Callable, words: list[str], rng: random.Random) -> dict[str, Any]:
-    schema = get_json_schema(tool)["function"]
+    schema = _schema(tool)["function"]
     parameters = schema["parameters"]
     named = re.findall(r"`([^`]+)`", schema["description"])
     return {
@@ -515,7 +530,7 @@ def _check_offer(checkup: Checkup, factory: CheckedFactory) -> bool:
         return False
     for name, tool in tools.items():
         try:
-            get_json_schema(tool)
+            _schema(tool)
         except Exception as error:
             checkup.add(
                 "tool without a schema",
@@ -777,7 +792,7 @@ def _score_policy(
     from .information_gain import score_information_gain
 
     actor = policy.make_actor(
-        has_tools=table.factory.has_tools,
+        has_tools=bool(table.factory.tools),
         converses=table.factory.converses,
         temperature=1.0,
         max_completion_length=max_completion_length,

@@ -39,7 +39,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from ._describe import describe
-from ._options import check_bool, check_callable, check_number, check_output_dir, check_temperature, check_text
+from ._options import (
+    LONGEST_WAIT,
+    check_bool,
+    check_callable,
+    check_number,
+    check_output_dir,
+    check_temperature,
+    check_text,
+)
 from ._progress import ProgressBar
 from ._show import as_json, show
 from .calls import call, encodable_message, guard_event_loop
@@ -275,7 +283,7 @@ def _check_arguments(users: Any, dataset: Any, **arguments) -> list[dict]:
     check_number("seed", arguments["seed"], integer=True, at_least=0)
     check_bool("show_progress", arguments["show_progress"])
     if (timeout := arguments["feedback_timeout"]) is not None:
-        check_number("feedback_timeout", timeout, above=0, hint="or to None for no limit")
+        check_number("feedback_timeout", timeout, above=0, at_most=LONGEST_WAIT, hint="or to None for no limit")
     if arguments["system_prompt"] is not None:
         check_text("system_prompt", arguments["system_prompt"])
     kwargs = arguments["chat_template_kwargs"]

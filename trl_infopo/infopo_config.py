@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 
 from trl import GRPOConfig
 
-from ._options import check_bool, check_choice, check_names, check_number
+from ._options import LONGEST_WAIT, check_bool, check_choice, check_names, check_number
 from ._show import show
 from .fusion import LARGEST_COEF
 from .users.base import encodable
@@ -311,7 +311,13 @@ class InfoPOConfig(GRPOConfig):
         )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         if self.feedback_timeout is not None:
-            check_number("feedback_timeout", self.feedback_timeout, above=0, hint="or to None for no limit")
+            check_number(
+                "feedback_timeout",
+                self.feedback_timeout,
+                above=0,
+                at_most=LONGEST_WAIT,
+                hint="or to None for no limit",
+            )
         check_number("info_gain_horizon", self.info_gain_horizon, integer=True, at_least=1, hint="the next action")
         if self.info_gain_batch_size is not None:
             check_number(

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._options import check_fields, check_number, did_you_mean
+from .._options import LONGEST_WAIT, check_fields, check_number, did_you_mean
 from ..environments import ENVIRONMENTS
 from ..infopo_config import InfoPOConfig, check_placeholder
 from .arguments import parse_arguments
@@ -105,7 +105,7 @@ class CheckArguments:
 
     def __post_init__(self):
         check_fields(self, positive=["num_episodes", "max_turns", "max_completion_length"])
-        check_number("feedback_timeout", self.feedback_timeout, above=0)
+        check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
         check_number("seed", self.seed, integer=True, at_least=0)
         check_placeholder("masked_feedback", self.masked_feedback)
 

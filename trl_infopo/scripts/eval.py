@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .._options import check_fields, check_number, check_output_dir, check_temperature, did_you_mean
+from .._options import LONGEST_WAIT, check_fields, check_number, check_output_dir, check_temperature, did_you_mean
 from ..environments import ENVIRONMENTS, EnvironmentFamily
 from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
 from .arguments import parse_arguments
@@ -216,7 +216,7 @@ class EvalArguments:
         check_number("seed", self.seed, integer=True, at_least=0)
         check_temperature("temperature", self.temperature)
         if self.feedback_timeout is not None:
-            check_number("feedback_timeout", self.feedback_timeout, above=0)
+            check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
 
 
 def make_factories(

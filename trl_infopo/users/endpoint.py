@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from .._describe import hidden_texts, public_url
-from .._options import check_number, did_you_mean
+from .._options import LONGEST_WAIT, check_number, did_you_mean
 from .._secrets import without_secrets
 from .._show import show
 from .base import Usage, encodable
@@ -121,9 +121,9 @@ class ChatClient:
             raise ImportError(f'{type(self).__name__} needs the package `openai`: pip install "trl-infopo[users]"')
         if not isinstance(model, str) or not model:
             raise ValueError(f"`model` is {show(model)}, set it to the name of a model at the endpoint.")
-        check_number("timeout", timeout, above=0, hint="the seconds that an attempt may take")
+        check_number("timeout", timeout, above=0, at_most=LONGEST_WAIT, hint="the seconds that an attempt may take")
         check_number("max_retries", max_retries, integer=True, at_least=0)
-        check_number("backoff", backoff, at_least=0)
+        check_number("backoff", backoff, at_least=0, at_most=LONGEST_WAIT)
         check_number("max_concurrency", max_concurrency, integer=True, at_least=1)
         find_key(api_key)
         self.model = model
