@@ -17,6 +17,7 @@ import asyncio
 import threading
 
 import pytest
+from scripted_agents import make_scripted_trainer
 from test_misbehaviour import calls, logged, play
 from tiny_agents import AskEnvironment
 
@@ -160,6 +161,16 @@ class Fails(AskEnvironment):
 class FailsLater(AskEnvironment):
     async def get_reward(self):
         raise KeyError("no judge")
+
+
+@pytest.mark.parametrize("column", ["kind", "name", "episodes", "kwargs"])
+def test_columns_may_have_any_name(tmp_path, column):
+    """TRL gives the columns of the dataset to rewards, by their names."""
+    trainer = make_scripted_trainer(tmp_path, AskEnvironment)
+    trainer.train_dataset = trainer.train_dataset.add_column(column, ["table"] * len(trainer.train_dataset))
+    trainer.script = lambda rollout, action: "hi"
+    trainer.train()
+    assert logged(trainer, "rewards/AskEnvironment/mean")
 
 
 class FailsInThread(Fails):

@@ -408,7 +408,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._log_infopo({"unscored_rollouts": rewards_per_func.isnan().all(dim=1).sum().item()})
         return rewards_per_func
 
-    def _reward_kind(self, kind: type, environments: list, **kwargs) -> list[Any]:
+    def _reward_kind(self, kind: type, /, environments: list, **kwargs) -> list[Any]:
         """
         The rewards of the environments of one class, None for the others. When TRL asks for the first class, those of
         all are awaited together. A failure waits until all processes know of it.
