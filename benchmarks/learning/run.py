@@ -261,14 +261,14 @@ class Measurement:
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         if not self.model.training:
             rollouts = zip(inputs, completions, strict=True)
-            self._kinds = [self.classify(row, completion) for row, completion in rollouts]
+            self._classified = [self.classify(row, completion) for row, completion in rollouts]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _fuse(self, outcome_advantages, rewards_per_func, turns, num_questions, information_gain):
         if not self.model.training:
             rewards = rewards_per_func.nansum(dim=1)
             asked, gains = dict.fromkeys(QUESTIONS, 0), defaultdict(list)
-            for kinds, values in zip(self._kinds, information_gain.tolist(), strict=True):
+            for kinds, values in zip(self._classified, information_gain.tolist(), strict=True):
                 for kind, gain in zip(kinds, values, strict=False):
                     if kind is not None:
                         asked[kind] += 1
