@@ -83,7 +83,7 @@ def write_traces(
     return run_dir
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, its event loop keeps others from running
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `test`: playwright")
     with playwright.sync_playwright() as api:
