@@ -27,6 +27,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from case_names import case_name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -270,7 +271,7 @@ def test_names_that_only_end_like_those_of_secrets_count(name):
         (print, "print"),
         ({3: {2, 1}}, "{3: {1, 2}}"),
     ],
-    ids=str,
+    ids=case_name,
 )
 def test_descriptions(value, shown):
     description = describe(value)

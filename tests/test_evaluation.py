@@ -37,6 +37,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from case_names import case_name
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -318,7 +319,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]], ids=repr)
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]], ids=case_name)
 def test_wrong_arguments_are_named_before_anything_plays(name, value):
     arguments = {"users": booking_users("plain"), "dataset": booking_dataset("test", 1), name: value}
     with pytest.raises(ValueError, match=f"`{name}") as error:
@@ -663,7 +664,7 @@ def test_episodes_that_are_there_twice_count_once(tmp_path):
     assert path.read_text() == "".join([header, *records])
 
 
-@pytest.mark.parametrize("end", [b"", b"\0" * 100, b'{"task": 3', b"\xff", b"{}"[:1]], ids=repr)
+@pytest.mark.parametrize("end", [b"", b"\0" * 100, b'{"task": 3', b"\xff", b"{}"[:1]], ids=case_name)
 def test_end_of_a_file_that_was_cut_off(tmp_path, end):
     users, dataset = booking_users("plain"), booking_dataset("test", 5)
     evaluation = quiet(booking_expert, users, dataset, output_dir=tmp_path)

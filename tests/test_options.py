@@ -19,6 +19,7 @@ from typing import get_type_hints
 
 import pytest
 import torch
+from case_names import case_name
 from hypothesis import given
 from hypothesis import strategies as st
 from trl import GRPOConfig
@@ -39,7 +40,7 @@ def make_config(**options):
     return InfoPOConfig("output", use_cpu=True, bf16=False, report_to="none", **options)
 
 
-@pytest.mark.parametrize("value", BAD, ids=repr)
+@pytest.mark.parametrize("value", BAD, ids=case_name)
 @pytest.mark.parametrize("name", [name for name in OWN if name != "masked_feedback"])
 def test_a_value_of_the_wrong_kind_is_a_clear_error(name, value):
     with pytest.raises(ValueError, match=f"^`{name}` is .*(set it to|choose one of) .*\\.$"):

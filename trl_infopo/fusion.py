@@ -241,6 +241,9 @@ def normalize_information_gain(
     check_choice("granularity", granularity, GRANULARITIES)
     scored = information_gain.isfinite()
     values = information_gain.masked_fill(~scored, 0.0)
+    if normalization == "group_acts":
+        # A turn that acts counts with a gain of 0, and is worth as little as one that asks and learns nothing
+        scored = scored | (action_lengths > 0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)
@@ -257,12 +260,6 @@ def normalize_information_gain(
         others_PGK = (values_PGK.sum(1, keepdim=True) - values_PGK) / max(num_generations - 1, 1)
         centred_PN = ((values_PGK - others_PGK).reshape(values.shape) * scored).reshape(shape)
         normalized_PN = centred_PN / (pool_std(values_PN, counts_PN) + EPS)
-    elif normalization == "group_acts":
-        # A turn that acts counts with a gain of 0, and is worth as little as one that asks and learns nothing
-        acts = ~scored & (action_lengths > 0)
-        counts_PN = (scored | acts).to(values.dtype).reshape(shape)
-        scored = scored | acts
-        normalized_PN = (values_PN - pool_mean(values_PN, counts_PN)) / (pool_std(values_PN, counts_PN) + EPS)
     elif normalization == "group_scale":
         normalized_PN = values_PN / (pool_mean(values_PN**2, counts_PN).sqrt() + EPS)
     else:

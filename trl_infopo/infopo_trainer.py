@@ -198,17 +198,17 @@ class InfoPOTrainer(ConversationTrainer):
                 "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
             )
         masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
+        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
+        if self.args.info_gain_settled:
+            for i, facts in enumerate(self._episode_facts):
+                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
+                    masked_observations[i] = [None] * len(turns[i])
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             token_logps = {} if self._traces else None
             information_gain = self._score(output, completion_ids, turns, masked_observations, token_logps)
-        if self.args.info_gain_settled:
-            for i, facts in enumerate(self._episode_facts):
-                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
-                    information_gain[i] = torch.nan
         seconds = time.perf_counter() - start
         outcome_advantages = output["advantages"]
-        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
         fused, any_scored = self._fuse(outcome_advantages, rewards_per_func, turns, num_questions, information_gain)
 
         self._log_infopo({"scoring_seconds": seconds})

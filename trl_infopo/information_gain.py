@@ -123,6 +123,7 @@ def score_information_gain(
     check_number("temperature", temperature, above=0, hint="it divides the logits")
     if batch_size is not None:
         check_number("batch_size", batch_size, integer=True, at_least=1, hint="or to None for all at once")
+    check_number("horizon", horizon, integer=True, at_least=1)
 
     gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations, horizon)
     if not trajectories and max_over_processes is None:
@@ -164,23 +165,25 @@ def score_information_gain(
                 token_gains, logps = _score_tokens(
                     policy, branches, factual, counterfactual, estimator, temperature, most_labels, token_logps is None
                 )
+                if factual is None:
+                    known = [_labels_of(factual_logps, branch, prompt_ids) for branch in branches]
+                    token_gains = token_gains + torch.cat(known)
+                    logps = logps if logps is None else torch.cat([torch.cat(known)[None], logps])
                 sizes = [len(branch.labels) for branch in branches]
                 for branch, gain in zip(branches, token_gains.split(sizes), strict=True):
-                    if factual is None:
-                        before = len(prompt_ids[branch.rollout])
-                        indices = [position - before for position in branch.positions]
-                        gain = gain + factual_logps[branch.rollout, indices].cpu()
                     gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
                     # NaN would read as "not scored"
                     gains[branch.rollout, branch.turn] = gain if gain.isfinite() else torch.inf
-                if token_logps is None:
-                    continue
-                for branch, pair in zip(branches, logps.split(sizes, dim=1), strict=True):
-                    if factual is None:
-                        indices = [position - len(prompt_ids[branch.rollout]) for position in branch.positions]
-                        pair = torch.cat([factual_logps[branch.rollout, indices].cpu()[None], pair])
-                    token_logps[branch.rollout, branch.turn] = pair[:, : branch.lengths[0]]
+                if token_logps is not None:
+                    for branch, pair in zip(branches, logps.split(sizes, dim=1), strict=True):
+                        token_logps[branch.rollout, branch.turn] = pair[:, : branch.lengths[0]]
     return gains
+
+
+def _labels_of(factual_logps: torch.Tensor, branch: Branch, prompt_ids: list[list[int]]) -> torch.Tensor:
+    """Factual log-probabilities of the labels of a branch, of shape (N,)."""
+    before = len(prompt_ids[branch.rollout])
+    return factual_logps[branch.rollout, [position - before for position in branch.positions]].cpu()
 
 
 def _score_tokens(

@@ -18,6 +18,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from transformers import TrainerCallback
@@ -167,10 +168,12 @@ class RiskCallback(TrainerCallback):
         self.seen: list[str] = []
 
     def on_log(self, args, state, control, **kwargs):
-        logs = [log for log in state.log_history if "reward" in log]  # of training, not of evaluation
-        if len(logs) < 2 * WINDOW or not state.is_world_process_zero:
+        of_training = (log for log in state.log_history if "reward" in log)  # not of evaluation
+        first = list(islice(of_training, 2 * WINDOW))
+        if len(first) < 2 * WINDOW or not state.is_world_process_zero:
             return
-        first, last = Means(logs[:WINDOW]), Means(logs[-WINDOW:])
+        last = islice((log for log in reversed(state.log_history) if "reward" in log), WINDOW)
+        first, last = Means(first[:WINDOW]), Means(list(last))
         for risk in self.risks:
             if risk.name not in self.seen and risk.shows(first, last):
                 self.seen.append(risk.name)
