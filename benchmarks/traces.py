@@ -75,18 +75,18 @@ class Clock(TrainerCallback):
 
 
 def measure(args: TracesBenchmarkArguments, num_turns: int) -> dict:
-    clock, messages_text = Clock(), infopo_trainer.messages_text
+    clock, as_json_text = Clock(), infopo_trainer.as_json_text
     with TemporaryDirectory() as output_dir:
         options = {"log_traces": True, "logging_strategy": "steps", "logging_steps": 1}
         trainer = make_trainer(args, num_turns, "tree", output_dir, **options)
         trainer.args.max_steps = args.steps
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)
-        clock.watch(infopo_trainer, "messages_text")
+        clock.watch(infopo_trainer, "as_json_text")
         clock.watch(trainer, "_scored_rollouts")
         clock.watch(trainer._traces, "on_log")
         trainer.train()
-        infopo_trainer.messages_text = messages_text
+        infopo_trainer.as_json_text = as_json_text
         size = sum(path.stat().st_size for path in Path(output_dir, "traces").iterdir()) / args.steps
     steps = clock.steps[1:]
     return {

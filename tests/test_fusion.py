@@ -478,6 +478,11 @@ def test_a_turn_that_acts_counts_as_one_that_learns_nothing():
     assert values[2, 1] == 0
     assert values.sum() == pytest.approx(0)
 
+    values = normalize_information_gain(gains, lengths, 3, "group_acts", "token")
+    assert (values * lengths).sum() == pytest.approx(0)  # every token counts, of those that act too
+    tokens = to_tensor([2 / 3] * 3 + [0] * 14)
+    assert values[0, 0] == pytest.approx(((2 / 3 - tokens.mean()) / tokens.std()).item(), rel=1e-4)
+
 
 def test_turns_are_compared_with_those_at_the_same_place():
     lengths = to_tensor([[3, 3], [3, 3], [3, 3]])

@@ -413,12 +413,8 @@ class ScriptedPolicy(ModelPolicy):
         return action
 
 
-@pytest.mark.parametrize("environment", [OddTools, Talk, AsyncTalk])
-@bounded(6)
-@given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
-def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
-    """Each episode is written, or the error says which one it was."""
-    plays[odd] = replace(plays[odd], replies=[*PARIS, outcome], reward=0.5)
+def played(environment: type, plays: list[Play]) -> tuple[dict[str, type], list[dict]]:
+    """An environment for `evaluate` whose tasks are the plays, by the name of its user, and the rows of the tasks."""
 
     class Played(environment):
         def reset(self, task, **row):
@@ -426,13 +422,24 @@ def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
             self.play = plays[task]
 
     rows = [{"prompt": [{"role": "user", "content": "book"}], "task": task} for task in range(len(plays))]
+    return {"odd": Played}, rows
+
+
+@pytest.mark.parametrize("environment", [OddTools, Talk, AsyncTalk])
+@bounded(6)
+@given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
+def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
+    """Each episode is written, or the error says which one it was."""
+    plays[odd] = replace(plays[odd], replies=[*PARIS, outcome], reward=0.5)
+
+    environments, rows = played(environment, plays)
     output_dir = Path(mkdtemp())
     tokenizer = make_tokenizer()
     policy = ScriptedPolicy(make_model(tokenizer, num_hidden_layers=1), tokenizer)
     options = {"max_turns": 4, "max_completion_length": 1200, "output_dir": output_dir, "show_progress": False}
     try:
         with ends_within(60):
-            evaluation = evaluate(policy, {"odd": Played}, rows, **options)
+            evaluation = evaluate(policy, environments, rows, **options)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, Hangs):
             raise
@@ -450,16 +457,11 @@ def test_no_play_ruins_an_evaluation(environment, plays, odd, outcome):
 def test_an_episode_with_any_result_is_written(environment, results):
     plays = [Play([CALLS[0], CALLS[2]], [result], PARIS, 1.0) for result in results]
 
-    class Played(environment):
-        def reset(self, task, **row):
-            super().reset()
-            self.play = plays[task]
-
-    rows = [{"prompt": [{"role": "user", "content": "book"}], "task": task} for task in range(len(plays))]
+    environments, rows = played(environment, plays)
     output_dir = Path(mkdtemp())
     tokenizer = make_tokenizer()
     policy = ScriptedPolicy(make_model(tokenizer, num_hidden_layers=1), tokenizer)
-    evaluation = evaluate(policy, {"odd": Played}, rows, output_dir=output_dir, max_turns=4, show_progress=False)
+    evaluation = evaluate(policy, environments, rows, output_dir=output_dir, max_turns=4, show_progress=False)
     assert [record["task"] for record in evaluation.records] == [0, 1]
     assert Evaluation.load(output_dir).records == json.loads(json.dumps(evaluation.records))
 

@@ -813,6 +813,8 @@ def test_no_work_on_any_process_costs_no_forward(engine):
         ({"temperature": 0.0}, r"`temperature` is 0.0, .*set it above 0"),
         ({"temperature": -1.0}, r"`temperature` is -1.0, .*set it above 0"),
         ({"batch_size": 0}, r"`batch_size` is 0, set it to at least 1, or to None"),
+        ({"horizon": 0}, r"`horizon` is 0, set it to at least 1"),
+        ({"horizon": 1.5}, r"`horizon` is 1.5, set it to a whole number"),
         ({"masked_observations": [[[], None]]}, r"`masked_observations\[0\]\[0\]` is empty\. Give .*, or None"),
         ({"masked_observations": [[[30]]]}, r"one entry per rollout, and the last two one per turn"),
         ({"masked_observations": []}, r"one entry per rollout"),

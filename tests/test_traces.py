@@ -25,7 +25,9 @@ from tiny_agents import make_tokenizer
 from transformers import TrainerState
 
 from trl_infopo import InfoPOConfig, load_traces
-from trl_infopo.traces import TokenTexts, TraceWriter, feedback_text, messages_text
+from trl_infopo._show import as_json_text
+from trl_infopo.traces import TokenTexts, TraceWriter
+from trl_infopo.turns import content_text
 
 
 def train(output_dir, mode="rollout_func", **options):
@@ -243,20 +245,22 @@ def test_texts_of_tokens_make_up_the_whole():
 def test_messages_with_arguments_of_any_type_are_text():
     call = {"function": {"name": "book", "arguments": {"n": 1, "at": [None, "x", {"y": 0.5}]}}}
     messages = [{"role": "assistant", "content": "é", "tool_calls": [call]}]
-    assert json.loads(messages_text(messages)) == messages
-    assert json.loads(messages_text([{"role": "user", "content": [{"type": "image", "image": object()}]}])) == [
-        {"role": "user", "content": [{"type": "image", "image": "<object>"}]}
+    assert json.loads(as_json_text(messages)) == messages
+    image = [{"role": "user", "content": [{"type": "image", "image": object}]}]
+    assert json.loads(as_json_text(image)) == [
+        {"role": "user", "content": [{"type": "image", "image": "<class 'object'>"}]}
     ]
     nested = []
     for _ in range(100_000):
         nested = [nested]
     call["function"]["arguments"] = nested
-    assert json.loads(messages_text(messages)) == [{"role": "assistant", "content": "é"}]
+    [message] = json.loads(as_json_text(messages))
+    assert message["content"] == "é"
 
 
 def test_text_of_feedback():
-    parts = [{"type": "text", "text": "two"}, {"type": "image"}]
-    assert feedback_text([{"content": "one"}, {"content": parts}]) == "one\ntwo<image>"
+    assert content_text("one") == "one"
+    assert content_text([{"type": "text", "text": "two"}, {"type": "image"}]) == "two<image>"
 
 
 def test_only_traces_of_later_steps_are_removed(tmp_path):

@@ -88,7 +88,7 @@ def as_rows(messages: list[dict] | str, is_sampled: bool = False) -> list[dict] 
     rows = [{name: value for name, value in message.items() if value is not None} for message in messages]
     for row in rows:
         if isinstance(row.get("content"), list):
-            row["content"] = _as_json_text(row["content"])
+            row["content"] = as_json_text(row["content"])
         if is_sampled and row.get("tool_calls"):
             row["tool_calls"] = [
                 {"type": "function", "function": _as_row(call["function"])} for call in row["tool_calls"]
@@ -100,8 +100,9 @@ def _as_row(function: dict) -> dict:
     arguments = function["arguments"]
     # TRL prints the items of an object
     arguments = arguments if isinstance(arguments, dict) else {"arguments": arguments}
-    return {"name": function["name"], "arguments": _as_json_text(arguments)}
+    return {"name": function["name"], "arguments": as_json_text(arguments)}
 
 
-def _as_json_text(value: Any) -> str:
+def as_json_text(value: Any) -> str:
+    """A value as JSON text: see [`as_json`]."""
     return json.dumps(as_json(value), ensure_ascii=False)

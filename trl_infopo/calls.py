@@ -96,17 +96,8 @@ def tool_content(result: Any) -> str | list:
 def block_content(result: Any) -> str | list:
     """
     What a tool's result is in a message of our loop, whose agents are shown text alone: a list of text blocks stays
-    one, all else becomes text. Some chat templates fail at other lists, and some show nothing of them.
-
-    Args:
-        result (`Any`):
-            What the tool returned.
-
-    Returns:
-        `str` or `list`: The content, encodable.
-
-    Raises:
-        `Exception`: What the result raises that cannot be made text of.
+    one, all else becomes text. Some chat templates fail at other lists, and some show nothing of them. Arguments and
+    the rest are those of [`tool_content`].
     """
     return tool_content(result if isinstance(result, list) and result and all(map(_is_text, result)) else str(result))
 

@@ -161,9 +161,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
         if self._converses and self._has_openings:
-            num_generations = (
-                1  # vLLM samples as many continuations of each prompt, and takes those of a group for one
-            )
+            # vLLM samples as many continuations of each prompt, and takes those of a group for one
+            num_generations = 1
         return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
 
     def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
@@ -416,9 +415,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._rewards is None:
             episodes = [
                 Episode([], environment, name=self._episode_name(i))
-                for kind in self._kinds
+                for any_kind in self._kinds
                 for i, environment in enumerate(environments)
-                if type(environment) is kind
+                if type(environment) is any_kind
             ]
             try:
                 rewards = gather_rewards(episodes, self._event_loop, self.args.user_concurrency)

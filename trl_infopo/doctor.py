@@ -35,12 +35,13 @@ from ._checks import CheckedFactory, placeholder_of
 from ._environment import find_tools, find_user, is_done
 from ._options import LONGEST_WAIT, check_number
 from ._schemas import SchemaTool
-from ._show import show
+from ._show import safe_repr, show
+from .calls import error_text
 from .evaluation import COMPACT, check_rows, running_event_loop, start_episode, to_number
 from .infopo_config import InfoPOConfig, check_placeholder
 from .policies import ModelPolicy, SeededEpisode, load_policy
 from .rollout import StopReason, begin, converse, gather_rewards
-from .turns import MALFORMED_CALL, feedback_blocks, mask_messages, segment_turns
+from .turns import MALFORMED_CALL, content_text, feedback_blocks, mask_messages, segment_turns
 from .users import UserSimulatorError
 
 
@@ -291,7 +292,7 @@ class _Result:
     error: BaseException | None = None
 
     def __str__(self) -> str:
-        return f"`{self.tool}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})`"
+        return f"`{self.tool}({', '.join(f'{name}={show(value)}' for name, value in self.arguments.items())})`"
 
 
 @dataclass
@@ -307,13 +308,13 @@ class _Play:
     def transcript(self) -> list[str]:
         """All that an agent and a training see of it."""
         messages = self.episode.prompt + self.episode.completion + self.episode.feedback
-        return [*map(repr, messages), f"stop reason {self.episode.stop_reason}", f"reward {self.reward}"]
+        return [*map(safe_repr, messages), f"stop reason {self.episode.stop_reason}", f"reward {self.reward}"]
 
     def seen_feedback(self) -> Iterator[tuple[str, str]]:
         """Source and text of what came back and an action followed on."""
         for block in feedback_blocks(self.episode.completion):
             for message in block:
-                yield message.get("name", "user"), _text(message["content"])
+                yield message.get("name", "user"), content_text(message["content"])
 
 
 @dataclass
@@ -431,7 +432,7 @@ def _act(episodes: list[SeededEpisode], row: dict) -> None:
 
 def _words(episode: SeededEpisode, row: dict) -> list[str]:
     """Words that may mean something: of the conversation, and the texts of the row."""
-    said = [_text(message["content"]) for message in episode.prompt + episode.completion + episode.feedback]
+    said = [content_text(message["content"]) for message in episode.prompt + episode.completion + episode.feedback]
     told = [text for key, value in row.items() if key != "prompt" for text in _texts(value)]
     return sorted({*re.findall(r"\w{3,}", " ".join(said)), *told}) or ["it"]
 
@@ -591,7 +592,7 @@ def _class_state(kind: type) -> dict[str, str]:
     """The data of a class, as text."""
     attributes = {name: value for cls in reversed(kind.__mro__[:-1]) for name, value in vars(cls).items()}
     return {
-        name: repr(value)
+        name: safe_repr(value)
         for name, value in attributes.items()
         if not name.startswith("__") and isinstance(value, bool | int | float | str | list | dict | set | tuple | None)
     }
@@ -664,7 +665,7 @@ def _check_results(checkup: Checkup, plays: list[_Play]) -> None:
                     f"`{tool}` returns no text",
                     ERROR,
                     f"{play.episode.name}: {result} returned {show(result.value)}, a "
-                    f"{type(result.value).__name__}, which the agent reads as {_shorten(str(result.value))!r}",
+                    f"{type(result.value).__name__}, which the agent reads as {_shorten(safe_repr(result.value))!r}",
                     "Return text.",
                 )
         failures = [(play, result) for play, result in calls if result.error is not None]
@@ -684,11 +685,10 @@ def _check_special_tokens(checkup: Checkup, plays: list[_Play], rows: list[dict]
     own = [] if policy is None else [token for token in policy.tokenizer.all_special_tokens if token.strip()]
     pattern = re.compile("|".join([SPECIAL.pattern, *map(re.escape, own)]))
     for play in plays:
-        texts = [("the prompt", _text(message["content"])) for message in play.episode.prompt]
+        texts = [("the prompt", content_text(message["content"])) for message in play.episode.prompt]
         feedback = [*feedback_blocks(play.episode.completion), play.episode.feedback]
-        texts += [
-            (f"what came from {m.get('name', 'user')}", _text(m["content"])) for block in feedback for m in block
-        ]
+        messages = [message for block in feedback for message in block]
+        texts += [(f"what came from {m.get('name', 'user')}", content_text(m["content"])) for m in messages]
         for where, text in texts:
             if found := pattern.search(text):
                 around = text[max(0, found.start() - 30) : found.end() + 30]
@@ -738,7 +738,7 @@ def _check_placeholder(checkup: Checkup, plays: list[_Play], default: str) -> No
             said_first[source].append(text)
         exchanges = _exchanges(play.episode.completion)
         for (action, block), following in zip(exchanges, exchanges[1:], strict=False):
-            text = _text(block[0]["content"])
+            text = content_text(block[0]["content"])
             if (action, block) == following and _may_say_nothing(text, placeholder):
                 checkup.add(
                     "repetition is not the placeholder",
@@ -833,7 +833,7 @@ def _score_policy(
     for i, answered in enumerate(blocks):
         for block, gain in zip(answered, information_gain[i], strict=False):
             source = ", ".join(dict.fromkeys(message.get("name", "user") for message in block))
-            text = " ".join(_text(message["content"]) for message in block)
+            text = " ".join(content_text(message["content"]) for message in block)
             found[source, text].append((gain, i % len(table.rows)))
     gains = []
     for (source, text), turns_of_text in found.items():
@@ -865,14 +865,8 @@ def _describe(action: dict) -> str:
     return ", ".join(str(_Result(call["name"], call["arguments"])) for call in calls) or repr(action["content"])
 
 
-def _text(content: str | list) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
-
-
 def _say(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(error_text(error).split()) or type(error).__name__
 
 
 def _shorten(text: str, width: int = 100) -> str:

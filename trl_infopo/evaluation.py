@@ -659,6 +659,19 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
 
 
 def to_number(reward: Any, episode: SeededEpisode) -> float:
+    """
+    Args:
+        reward (`Any`):
+            What `get_reward` returned.
+        episode ([`~trl_infopo.policies.SeededEpisode`]):
+            Whose reward it is.
+
+    Returns:
+        `float`: The reward.
+
+    Raises:
+        `ValueError`: If it is not a finite number.
+    """
     try:
         number = math.nan if isinstance(reward, str) else float(reward)
     except (TypeError, ValueError, OverflowError):

@@ -28,6 +28,7 @@ from trl.trainer.utils import get_config_model_id
 
 from ._checks import check_options, placeholder_of
 from ._options import check_names
+from ._show import as_json_text
 from .conversation_trainer import ConversationTrainer
 from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, gain_reward_correlation, headroom
 from .infopo_config import InfoPOConfig, check_placeholder
@@ -35,8 +36,8 @@ from .information_gain import score_information_gain, select_engine, tree_limita
 from .metrics import infopo_metrics
 from .risks import RiskCallback
 from .rollout import StopReason
-from .traces import ScoredRollouts, TraceWriter, feedback_text, messages_text
-from .turns import Turn, feedback_blocks, find_exchanges, mask_content_ids, mask_messages, segment_turns
+from .traces import ScoredRollouts, TraceWriter
+from .turns import Turn, content_text, feedback_blocks, find_exchanges, mask_content_ids, mask_messages, segment_turns
 
 
 logger = get_logger(__name__)
@@ -163,7 +164,7 @@ class InfoPOTrainer(ConversationTrainer):
             blocks = [feedback_blocks(completion) for completion in completions]
             exchanges = [find_exchanges(completion) for completion in completions]
         if self._traces:
-            messages = [tuple(map(messages_text, pair)) for pair in zip(prompts, completions, strict=True)]
+            messages = [tuple(map(as_json_text, pair)) for pair in zip(prompts, completions, strict=True)]
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._is_active or self._traces:
             self._rollouts = (inputs, messages, blocks, exchanges, completion_ids_list, rewards_per_func)
@@ -439,11 +440,15 @@ class InfoPOTrainer(ConversationTrainer):
         masked_observations: list[list[list[int] | None]] | None,
     ) -> list[list[tuple[str, str | None]]]:
         """For the traces: what came back on each action, and what the counterfactual has in its place."""
+
+        def block_text(messages: list[dict]) -> str:
+            return "\n".join(content_text(message["content"]) for message in messages)
+
         texts = []
         for i, rollout in enumerate(turns):
             if self.tools:
                 mask = partial(mask_messages, placeholder=self._placeholder(i))
-                pairs = [(feedback_text(block), feedback_text(mask(block))) for block in blocks[i]]
+                pairs = [(block_text(block), block_text(mask(block))) for block in blocks[i]]
             else:
                 decode = partial(self._tokenizer.decode, skip_special_tokens=True)
                 observations = [completion_ids[i][t.observation.start : t.observation.stop] for t in rollout[:-1]]

@@ -14,7 +14,6 @@
 
 """Scored rollouts as Parquet files: what `log_traces` writes, and how to read it."""
 
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -327,33 +326,6 @@ class TokenTexts:
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-
-
-def messages_text(messages: list[dict] | str) -> str:
-    """
-    Messages as JSON text: the arguments of tool calls may be of any type, which columns of Parquet may not.
-
-    Args:
-        messages (`list[dict]` or `str`):
-            Prompt or completion, conversational or not.
-
-    Returns:
-        `str`: The text. Images and the like are named by their type.
-    """
-    try:
-        return json.dumps(messages, ensure_ascii=False, default=lambda value: f"<{type(value).__name__}>")
-    except (RecursionError, TypeError):  # calls nested too deeply, keys that JSON has not
-        plain = [{"role": message["role"], "content": str(message.get("content"))} for message in messages]
-        return json.dumps(plain, ensure_ascii=False)
-
-
-def feedback_text(messages: list[dict]) -> str:
-    """Contents of the messages that brought the feedback of a turn."""
-    contents = (message["content"] for message in messages)
-    return "\n".join(
-        content if isinstance(content, str) else "".join(part.get("text", f"<{part['type']}>") for part in content)
-        for content in contents
-    )
 
 
 def _defined(value: float) -> float | None:

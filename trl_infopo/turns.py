@@ -199,6 +199,24 @@ def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
+def content_text(content: str | list) -> str:
+    """
+    The text of a message's content.
+
+    Args:
+        content (`str` or `list`):
+            Text, or blocks.
+
+    Returns:
+        `str`: The text of all blocks, one after the other; the type of a block, as `<image>`, where it has none.
+    """
+    if isinstance(content, str):
+        return content
+    return "".join(
+        block.get("text", f"<{block.get('type')}>") if isinstance(block, dict) else str(block) for block in content
+    )
+
+
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     """
     Replace the content of messages, structured content by one block of text, and keep everything else. What says that

@@ -53,6 +53,8 @@ class Arm:
     trainer: type[InfoPOTrainer] = InfoPOTrainer
 
 
+CAREFUL = {"info_gain_settled": True, "gate_headroom": True, "gate_relative": True, "gate_temperature": 0.1}
+
 BASELINE = "grpo"
 MAIN_ARMS = ("grpo", "group", "group_scale")
 
@@ -68,20 +70,8 @@ ARMS = {
     "acts": Arm("`group_acts`", {"info_gain_normalization": "group_acts"}),
     "turn": Arm("`group_turn`", {"info_gain_normalization": "group_turn"}),
     "horizon": Arm("gain on all later actions", {"info_gain_horizon": 16}),
-    "careful": Arm(
-        "settled, headroom, relative temperature",
-        {"info_gain_settled": True, "gate_headroom": True, "gate_relative": True, "gate_temperature": 0.1},
-    ),
-    "careful_horizon": Arm(
-        "the same, gain on all later actions",
-        {
-            "info_gain_settled": True,
-            "gate_headroom": True,
-            "gate_relative": True,
-            "gate_temperature": 0.1,
-            "info_gain_horizon": 16,
-        },
-    ),
+    "careful": Arm("settled, headroom, relative temperature", CAREFUL),
+    "careful_horizon": Arm("the same, gain on all later actions", CAREFUL | {"info_gain_horizon": 16}),
     # Ablations of the paper's setting
     "coef_0.1": Arm("coefficient 0.1", {"info_gain_coef": 0.1}),
     "coef_0.3": Arm("coefficient 0.3", {"info_gain_coef": 0.3}),
