@@ -19,9 +19,9 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ._environment import converses, find_schemas, find_tools, has_schemas, hears_end
+from ._environment import check_placeholder, converses, find_schemas, find_tools, has_schemas, hears_end
 from ._options import did_you_mean
-from .infopo_config import InfoPOConfig, check_placeholder
+from .infopo_config import InfoPOConfig
 
 
 class CheckedFactory:

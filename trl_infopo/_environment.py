@@ -24,6 +24,7 @@ import numpy as np
 from ._schemas import SchemaTool, read_schemas
 from ._show import show
 from .users import ScriptedUser, UserSimulator
+from .users.base import encodable
 
 
 def find_tools(environment: Any) -> dict[str, Callable]:
@@ -197,6 +198,23 @@ def check_users(environments: list[Any]) -> None:
                 f"`{name}.user` is a ScriptedUser that has another conversation, and remembers what it said there. "
                 f"Make a new one in `{name}.reset`."
             )
+
+
+def check_placeholder(name: str, placeholder) -> None:
+    """
+    Raises:
+        `ValueError`: If a placeholder is no text, holds nothing, or cannot be encoded.
+    """
+    if not isinstance(placeholder, str) or not placeholder.strip():
+        raise ValueError(
+            f"`{name}` is {show(placeholder)}, which leaves the counterfactual without feedback. Set it to a text "
+            "that says nothing, such as 'No information found.'."
+        )
+    if encodable(placeholder) != placeholder:
+        raise ValueError(
+            f"`{name}` is {show(placeholder)}, with half a surrogate pair in it, which no tokenizer takes. Set it to "
+            "a text that UTF-8 can encode."
+        )
 
 
 def _can_reply(user: Any) -> bool:

@@ -201,14 +201,16 @@ def check_fields(options: Any, positive: Sequence[str] = ()) -> None:
     types = get_type_hints(type(options))
     for field in fields(options):
         name, value, kind = field.name, getattr(options, field.name), types[field.name]
-        kinds = get_args(kind) or (kind,)
-        if get_origin(kind) is list:
+        kinds = (kind,) if get_origin(kind) is list else get_args(kind) or (kind,)
+        if value is None and type(None) in kinds:
+            continue
+        if any(get_origin(kind) is list for kind in kinds):
             if not isinstance(value, list) or not value:
                 way_out = f"write it as a list: [{value}]" if isinstance(value, str) else "set it to a list of texts"
                 raise ValueError(f"`{name}` is {show(value)}, {way_out}.")
             for item in value:
                 check_text(name, item)
-        elif value is None and type(None) in kinds or dict in kinds and isinstance(value, dict):
+        elif dict in kinds and isinstance(value, dict):
             continue
         elif bool in kinds:
             check_bool(name, value)

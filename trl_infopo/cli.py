@@ -23,6 +23,8 @@ from ._options import did_you_mean
 # Name of a module in `trl_infopo.scripts`, whose `main(argv)` parses the rest, and what `--help` says about it
 COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
+    "train": "train an agent, in a built-in environment or in one of your own",
+    "env": "list the built-in environments, each with a dialogue",
     "check": "play an environment before any training, and find what a training would stumble over",
     "eval": "evaluate policies with users they were trained with and users they were not",
     "report": "make one HTML file of runs with traces: curves, and dialogues turn by turn",

@@ -32,13 +32,13 @@ from rich.text import Text
 from transformers.utils import get_json_schema
 
 from ._checks import CheckedFactory, placeholder_of
-from ._environment import find_tools, find_user, is_done
+from ._environment import check_placeholder, find_tools, find_user, is_done
 from ._options import LONGEST_WAIT, check_number
 from ._schemas import SchemaTool
 from ._show import safe_repr, show
 from .calls import error_text
 from .evaluation import COMPACT, check_rows, running_event_loop, start_episode, to_number
-from .infopo_config import InfoPOConfig, check_placeholder
+from .infopo_config import InfoPOConfig
 from .policies import ModelPolicy, SeededEpisode, load_policy
 from .rollout import StopReason, begin, converse, gather_rewards
 from .turns import MALFORMED_CALL, content_text, feedback_blocks, mask_messages, segment_turns

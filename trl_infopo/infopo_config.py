@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, fields
 
 from trl import GRPOConfig
 
+from ._environment import check_placeholder
 from ._options import LONGEST_WAIT, check_bool, check_choice, check_names, check_number
 from ._show import show
 from .fusion import LARGEST_COEF
-from .users.base import encodable
 
 
 # Inherited options whose infinity means that there is no limit
@@ -142,7 +142,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_estimator: str = field(
         default="log_ratio",
         metadata={
-            "help": "'log_ratio' compares the log-probabilities of the sampled tokens with and without the feedback. "
+            "help": "How a gain is estimated. "
+            "'log_ratio' compares the log-probabilities of the sampled tokens with and without the feedback. "
             "'kl' takes the exact divergence over the vocabulary at each of them: never negative, lower variance, "
             "more work per token.",
             "choices": ["log_ratio", "kl"],
@@ -151,7 +152,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_normalization: str = field(
         default="group",
         metadata={
-            "help": "'group' centres and scales the gains over all scored turns of the group. 'group_scale' divides "
+            "help": "How gains are normalized. "
+            "'group' centres and scales the gains over all scored turns of the group. 'group_scale' divides "
             "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
             "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
             "them.",
@@ -161,7 +163,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_granularity: str = field(
         default="turn",
         metadata={
-            "help": "'turn' counts the gain of a turn once in the statistics. 'token' spreads it over the tokens of "
+            "help": "What the statistics count. "
+            "'turn' counts the gain of a turn once in the statistics. 'token' spreads it over the tokens of "
             "the action and counts each of them, as the authors' code does.",
             "choices": ["turn", "token"],
         },
@@ -202,7 +205,8 @@ class InfoPOConfig(GRPOConfig):
     gate: str = field(
         default="variance",
         metadata={
-            "help": "'variance' opens for groups whose rewards tie and closes for groups whose rewards tell the "
+            "help": "What weighs the information advantages of a group. "
+            "'variance' opens for groups whose rewards tie and closes for groups whose rewards tell the "
             "rollouts apart. 'none' is 1 everywhere (ablation).",
             "choices": ["variance", "none"],
         },
@@ -349,20 +353,3 @@ class InfoPOConfig(GRPOConfig):
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and (math.isnan(number) or (math.isinf(number) and name not in UNLIMITED)):
                 raise ValueError(f"`{name}` is {show(value)}, set it to a finite number.")
-
-
-def check_placeholder(name: str, placeholder) -> None:
-    """
-    Raises:
-        `ValueError`: If a placeholder is no text, holds nothing, or cannot be encoded.
-    """
-    if not isinstance(placeholder, str) or not placeholder.strip():
-        raise ValueError(
-            f"`{name}` is {show(placeholder)}, which leaves the counterfactual without feedback. Set it to a text "
-            "that says nothing, such as 'No information found.'."
-        )
-    if encodable(placeholder) != placeholder:
-        raise ValueError(
-            f"`{name}` is {show(placeholder)}, with half a surrogate pair in it, which no tokenizer takes. Set it to "
-            "a text that UTF-8 can encode."
-        )

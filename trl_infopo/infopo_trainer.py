@@ -27,11 +27,12 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from ._checks import check_options, placeholder_of
+from ._environment import check_placeholder
 from ._options import check_names
 from ._show import as_json_text
 from .conversation_trainer import ConversationTrainer
 from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, gain_reward_correlation, headroom
-from .infopo_config import InfoPOConfig, check_placeholder
+from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .risks import RiskCallback

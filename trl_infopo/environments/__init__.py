@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from .booking import BookingEnv, booking_dataset
+    from .booking import BookingEnv, booking_dataset, booking_oracle
     from .clarify import ClarifyEnv, clarify_dataset, clarify_oracle
     from .cocode import CocodeEnv, cocode_dataset, cocode_oracle
     from .explore import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "BookingEnv": ".booking",
     "booking_dataset": ".booking",
+    "booking_oracle": ".booking",
     "ClarifyEnv": ".clarify",
     "clarify_dataset": ".clarify",
     "clarify_oracle": ".clarify",
@@ -74,6 +75,7 @@ __all__ = [
     "SokobanEnv",
     "TextArenaEnv",
     "booking_dataset",
+    "booking_oracle",
     "clarify_dataset",
     "clarify_oracle",
     "cocode_dataset",
@@ -110,12 +112,21 @@ class EnvironmentFamily:
         user_argument (`str`, *optional*):
             How its constructor takes a user: as `"make_user"` a `UserFactory`, as `"persona"` the name of a persona.
             `None` where there is no user to choose.
+        oracle (`str`, *optional*):
+            Name of a scripted policy there that solves the tasks by the messages alone.
+        validation_split (`str`, *optional*, defaults to `"validation"`):
+            Split of the dataset to evaluate on in a training.
+        summary (`str`, *optional*, defaults to `""`):
+            What the agent does, in a line.
     """
 
     module: str
     environment: str
     dataset: str
     user_argument: str | None = None
+    oracle: str | None = None
+    validation_split: str = "validation"
+    summary: str = ""
 
     @property
     def make_environment(self) -> Callable[..., Any]:
@@ -126,13 +137,65 @@ class EnvironmentFamily:
         """Dataset function with the arguments `split`, `num_rows` and `seed`."""
         return getattr(import_module(self.module, __name__), self.dataset)
 
+    @property
+    def play(self) -> Callable[[list[dict], list[Callable]], dict]:
+        """The oracle: makes the next assistant message of the messages so far and the tools."""
+        return getattr(import_module(self.module, __name__), self.oracle)
+
 
 ENVIRONMENTS = {
-    "booking": EnvironmentFamily(".booking", "BookingEnv", "booking_dataset", "persona"),
-    "clarify": EnvironmentFamily(".clarify", "ClarifyEnv", "clarify_dataset", "make_user"),
-    "cocode": EnvironmentFamily(".cocode", "CocodeEnv", "cocode_dataset", "make_user"),
-    "helpdesk": EnvironmentFamily(".helpdesk", "HelpdeskEnv", "helpdesk_dataset", "make_user"),
-    "frozen_lake": EnvironmentFamily(".explore", "FrozenLakeEnv", "frozen_lake_dataset"),
-    "sokoban": EnvironmentFamily(".explore", "SokobanEnv", "sokoban_dataset"),
-    "text_game": EnvironmentFamily(".explore", "TextArenaEnv", "text_game_dataset"),
+    "booking": EnvironmentFamily(
+        ".booking",
+        "BookingEnv",
+        "booking_dataset",
+        "persona",
+        oracle="booking_oracle",
+        validation_split="test",
+        summary="the quick start's game: asks a user through a tool, then books",
+    ),
+    "clarify": EnvironmentFamily(
+        ".clarify",
+        "ClarifyEnv",
+        "clarify_dataset",
+        "make_user",
+        oracle="clarify_oracle",
+        summary="finds out hidden wishes in plain text, then proposes something",
+    ),
+    "cocode": EnvironmentFamily(
+        ".cocode",
+        "CocodeEnv",
+        "cocode_dataset",
+        "make_user",
+        oracle="cocode_oracle",
+        summary="asks how a function shall behave, then submits code, which hidden tests score",
+    ),
+    "helpdesk": EnvironmentFamily(
+        ".helpdesk",
+        "HelpdeskEnv",
+        "helpdesk_dataset",
+        "make_user",
+        oracle="helpdesk_oracle",
+        summary="serves the customer of a shop with tools on a database, by a policy text",
+    ),
+    "frozen_lake": EnvironmentFamily(
+        ".explore",
+        "FrozenLakeEnv",
+        "frozen_lake_dataset",
+        oracle="frozen_lake_oracle",
+        summary="crosses a lake whose holes show only from the tile next to them",
+    ),
+    "sokoban": EnvironmentFamily(
+        ".explore",
+        "SokobanEnv",
+        "sokoban_dataset",
+        oracle="sokoban_oracle",
+        summary="pushes boxes onto targets on a board that it sees",
+    ),
+    "text_game": EnvironmentFamily(
+        ".explore",
+        "TextArenaEnv",
+        "text_game_dataset",
+        oracle="mastermind_oracle",
+        summary="breaks the code of Mastermind, in plain text",
+    ),
 }

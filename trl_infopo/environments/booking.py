@@ -15,6 +15,7 @@
 import random
 import sys
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._options import check_bool, check_choice, check_draw, check_number
@@ -249,3 +250,29 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3
             prompt = [{"role": "user", "content": f"i need a {kind} please"}]
             rows.append({"prompt": prompt, "kind": kind, "goal": goal})
     return Dataset.from_list(rows)
+
+
+def booking_oracle(messages: list[dict], tools: list[Callable]) -> dict:
+    """
+    Ask for every slot of the kind that the request names, then book the answers.
+
+    Args:
+        messages (`list[dict]`):
+            The conversation so far.
+        tools (`list[Callable]`):
+            Tools of [`BookingEnv`].
+
+    Returns:
+        `dict`: The next assistant message.
+    """
+    request = next(message["content"] for message in messages if message["role"] == "user").split()
+    slots = next(slots for kind, slots in (KINDS | LARGE_KINDS).items() if kind in request)
+    answers = [message["content"] for message in messages if message["role"] == "tool"]
+    if len(answers) > len(slots):
+        return {"role": "assistant", "content": "goodbye"}
+    if len(answers) < len(slots):
+        name, arguments = "ask", {"slot": slots[len(answers)]}
+    else:
+        name, arguments = "book", {slot: answer.split()[-1] for slot, answer in zip(slots, answers)}
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"role": "assistant", "content": "", "tool_calls": [call]}

@@ -15,12 +15,14 @@
 """Command lines and files of options whose mistakes are said in one line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from .._options import check_fields, did_you_mean
+from .options import Option
 
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ __all__ = ["check_fields", "parse_arguments"]
 
 
 def parse_arguments(
-    parser: "TrlParser", argv: list[str] | None = None, required: Sequence[str] = ()
+    parser: "TrlParser",
+    argv: list[str] | None = None,
+    required: Sequence[str] = (),
+    others: Mapping[str, Option] = MappingProxyType({}),
 ) -> tuple[Any, ...]:
     """
     Parse a command line, and the file of options that its `--config` names. What is wrong with them ends the program
@@ -43,6 +48,8 @@ def parse_arguments(
             Command-line arguments. If `None`, those of the process.
         required (`Sequence[str]`, *optional*, defaults to `()`):
             Options that must be given although their dataclasses have defaults, such as `"model_name_or_path"`.
+        others (`Mapping[str, Option]`, *optional*, defaults to `{}`):
+            Options that are not the parser's. They may be given as well, and their types are checked.
 
     Returns:
         `tuple`: An instance of each of the parser's dataclasses.
@@ -52,7 +59,7 @@ def parse_arguments(
     parser.allow_abbrev = False
     parser.usage = "%(prog)s [options]"  # all of them are in the help, and would hide what is wrong
     argv = list(sys.argv[1:] if argv is None else argv)
-    known = list(parser._option_string_actions)
+    known = [*parser._option_string_actions, *(flag for option in others.values() for flag in option.flags)]
     options = [name.removeprefix("--") for name in known]
     for name in (argument.partition("=")[0] for argument in argv if argument.startswith("--")):
         if name == "--config" and (argv[-1] == name or name not in argv):
@@ -68,6 +75,11 @@ def parse_arguments(
             for name in config if isinstance(config, dict) else ():
                 if f"--{name}" not in (*known, "--env"):
                     parser.error(f"there is no option {name!r}, in {path}.{did_you_mean(name, options)}")
+                if name in others:
+                    others[name].check(config[name])
+        for name, value in _given(argv):
+            if name in others:
+                others[name].check(value)
         outputs = parser.parse_args_and_config(argv, return_remaining_strings=True)
     except OSError as error:
         _fail(parser, f"--config cannot be read: {error}.")
@@ -75,13 +87,21 @@ def parse_arguments(
         _fail(parser, f"--config is not YAML: {error}")
     except (ValueError, TypeError) as error:
         _fail(parser, str(error))
-    if rest := outputs[-1]:
+    if (rest := outputs[-1]) and not others:
         parser.error(f"{rest[0]!r} belongs to no option.")
     outputs = outputs[: len(parser.dataclass_types)]
     for name in required:
         if not any(getattr(output, name, None) for output in outputs):
             parser.error(f"--{name} is missing.")
     return outputs
+
+
+def _given(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options of a command line that have a value, each with the first of its values."""
+    for argument, following in zip(argv, [*argv[1:], "--"]):
+        name, separator, value = argument.partition("=")
+        if name.startswith("--") and (separator or not following.startswith("--")):
+            yield name.removeprefix("--").replace("-", "_"), value if separator else following
 
 
 def _fail(parser: "TrlParser", message: str) -> NoReturn:

@@ -22,22 +22,16 @@ trl-infopo check clarify
 ```
 """
 
-import importlib
-import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from .._options import LONGEST_WAIT, check_fields, check_number, did_you_mean
+from .._environment import check_placeholder
+from .._options import LONGEST_WAIT, check_fields, check_number
 from ..environments import ENVIRONMENTS
-from ..infopo_config import InfoPOConfig, check_placeholder
 from .arguments import parse_arguments
-
-
-NUM_ROWS = 100  # of a built-in dataset, of which the episodes' rows are drawn
+from .loading import NUM_ROWS, load_environment, load_rows
+from .options import read_options
 
 
 @dataclass
@@ -49,7 +43,7 @@ class CheckArguments:
         environment (`str`):
             Import path of an environment, `module:name`, or a key of `ENVIRONMENTS`.
         dataset (`str`, *optional*):
-            Import path of a dataset or of a function that makes one, or a file of JSON lines.
+            Import path of a dataset or of a function that makes one, a file of JSON lines, or a dataset of the hub.
         policy (`str`, *optional*):
             Path or hub id of a model.
         num_episodes (`int`, *optional*, defaults to `16`):
@@ -78,8 +72,9 @@ class CheckArguments:
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), or a file of JSON "
-            "lines, each with `prompt` and what `reset` takes. Built-in environments have theirs."
+            "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
+            "lines, each with `prompt` and what `reset` takes, or a dataset of the hub. Built-in environments have "
+            "theirs."
         },
     )
     policy: str | None = field(
@@ -95,7 +90,7 @@ class CheckArguments:
         default=2048, metadata={"help": "Number of tokens that a completion may have in the training."}
     )
     masked_feedback: str = field(
-        default=InfoPOConfig.masked_feedback,
+        default=read_options("trl_infopo.infopo_config", "InfoPOConfig")["masked_feedback"].default,
         metadata={"help": "Placeholder of the training, where the environment has none of its own."},
     )
     feedback_timeout: float = field(
@@ -108,101 +103,6 @@ class CheckArguments:
         check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
         check_number("seed", self.seed, integer=True, at_least=0)
         check_placeholder("masked_feedback", self.masked_feedback)
-
-
-def load_object(name: str, path: str) -> Any:
-    """
-    Import what an option names.
-
-    Args:
-        name (`str`):
-            Name of the option.
-        path (`str`):
-            Import path, `module:name`. The working directory is searched as well.
-
-    Returns:
-        `Any`: The object.
-
-    Raises:
-        `ValueError`: If there is none.
-    """
-    module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # it runs the module
-        raise ValueError(
-            f"`{name}` is {path!r}, whose module cannot be imported: {type(error).__name__}: {error}. Write "
-            "module:name, and start where the module is, or install it."
-        ) from error
-    if not attribute or not hasattr(module, attribute):
-        near = did_you_mean(attribute, list(vars(module)))
-        raise ValueError(f"`{name}` is {path!r}, but {module_name!r} has no {attribute!r}.{near}")
-    return getattr(module, attribute)
-
-
-def load_environment(path: str) -> Callable[[], Any]:
-    """
-    Find what makes an environment.
-
-    Args:
-        path (`str`):
-            Import path, or a key of `ENVIRONMENTS`.
-
-    Returns:
-        `Callable[[], Any]`: The class or function.
-
-    Raises:
-        `ValueError`: If there is none.
-    """
-    if path in ENVIRONMENTS:
-        return ENVIRONMENTS[path].make_environment
-    if ":" not in path:
-        near = did_you_mean(path, list(ENVIRONMENTS))
-        raise ValueError(
-            f"`environment` is {path!r}, write an import path, my_module:MyEnv, or one of {list(ENVIRONMENTS)}.{near}"
-        )
-    return load_object("environment", path)
-
-
-def load_rows(path: str | None, environment: str, seed: int) -> Any:
-    """
-    Find the tasks.
-
-    Args:
-        path (`str`, *optional*):
-            Import path, or a file of JSON lines. If `None`, the built-in dataset of a built-in environment.
-        environment (`str`):
-            Import path of the environment, or a key of `ENVIRONMENTS`.
-        seed (`int`):
-            Seed of a built-in dataset.
-
-    Returns:
-        [`~datasets.Dataset`] or `list[dict]` or `None`: The rows; `None` where nothing says what they are.
-
-    Raises:
-        `ValueError`: If there are none, or a line is not JSON.
-    """
-    if path is None:
-        return ENVIRONMENTS[environment].make_dataset("train", NUM_ROWS, seed) if environment in ENVIRONMENTS else None
-    if ":" in path and not os.path.exists(path):
-        rows = load_object("dataset", path)
-        return rows() if callable(rows) else rows
-    rows = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"`dataset` is {path!r}, which cannot be read: {error}. Write an import path, my_module:rows, or a file "
-            "of JSON lines."
-        ) from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"`dataset` is {path!r}, whose line {number} is not JSON: {error}.") from None
-    return rows
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -230,7 +130,11 @@ def main(argv: list[str] | None = None) -> None:
     (args,) = parse_arguments(parser, argv)
     try:
         factory = load_environment(args.environment)
-        rows = load_rows(args.dataset, args.environment, args.seed)
+        rows = None
+        if args.dataset is not None:
+            rows = load_rows(args.dataset)
+        elif args.environment in ENVIRONMENTS:
+            rows = ENVIRONMENTS[args.environment].make_dataset("train", NUM_ROWS, args.seed)
     except (ValueError, ImportError) as error:
         parser.error(" ".join(str(error).split()))
 

@@ -1,0 +1,168 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+List the built-in environments, each with a dialogue that its scripted oracle plays on the spot.
+
+```bash
+trl-infopo env
+trl-infopo env helpdesk --seed 3
+```
+"""
+
+import os
+import warnings
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING
+
+from .._options import check_number, did_you_mean
+from ..environments import ENVIRONMENTS
+
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_TURNS = 32
+MOST_LINES = 9  # of a dialogue in the list
+FIRST_LINES = 6  # of a longer one, before the last two
+ROLES = {"system": "system", "user": "user", "assistant": "agent", "tool": "tool"}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """
+    Run the command.
+
+    Args:
+        argv (`list[str]`, *optional*):
+            Command-line arguments. If `None`, those of the process.
+    """
+    parser = ArgumentParser(
+        prog="trl-infopo env",
+        description="List the built-in environments, each with a dialogue that its scripted oracle plays: a policy "
+        "that sees the messages only. With a name, show one in full.",
+        usage="%(prog)s [name] [options]",
+        epilog="train in one: trl-infopo train --environment NAME --model_name_or_path MODEL",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", help=f"one of {', '.join(ENVIRONMENTS)}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the task, by default %(default)s")
+    args = parser.parse_args(argv)
+    if args.name is not None and args.name not in ENVIRONMENTS:
+        near = did_you_mean(args.name, list(ENVIRONMENTS))
+        parser.error(f"there is no environment {args.name!r}, choose one of {list(ENVIRONMENTS)}.{near}")
+    try:
+        check_number("seed", args.seed, integer=True, at_least=0)
+    except ValueError as error:
+        parser.error(str(error))
+
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for name in [args.name] if args.name else ENVIRONMENTS:
+        try:
+            show_environment(name, args.seed, console, in_full=args.name is not None)
+        except (ImportError, RuntimeError) as error:  # what it needs is not here
+            if args.name is not None:
+                parser.error(" ".join(str(error).split()))
+            console.print(f"  {error}\n", style="dim", markup=False)
+
+
+def show_environment(name: str, seed: int, console: "Console", in_full: bool = True) -> None:
+    """
+    Print an environment and a dialogue in it.
+
+    Args:
+        name (`str`):
+            Key of `ENVIRONMENTS`.
+        seed (`int`):
+            Seed of the task.
+        console ([`~rich.console.Console`]):
+            Where to print it.
+        in_full (`bool`, *optional*, defaults to `True`):
+            Whether to print whole messages, and what the environment is, at length.
+
+    Raises:
+        `ImportError`: If a package is missing.
+        `RuntimeError`: If the environment cannot work on this machine.
+    """
+    from rich.text import Text
+
+    from .._environment import find_tools
+    from ..evaluation import evaluate
+
+    family = ENVIRONMENTS[name]
+    console.print(Text.assemble((name, "bold"), f"  {family.environment}: {family.summary}"))
+    environment = family.make_environment()
+    tools = ", ".join(find_tools(environment)) or "none, it speaks"
+    user = "a persona, chat:MODEL or my_module:make_user" if family.user_argument == "make_user" else "a persona"
+    console.print(f"  tools: {tools}", markup=False)
+    if family.user_argument:
+        console.print(f"  user: {user}, by default plain", markup=False)
+    if in_full:
+        description = (type(environment).__doc__ or "").partition("\n    Args:")[0].partition("\n    Raises:")[0]
+        console.print("\n" + "\n".join(line[4:] for line in description.strip("\n").splitlines()), markup=False)
+        console.print()
+    evaluation = evaluate(
+        family.play,
+        {name: family.make_environment},
+        family.make_dataset("test", 1, seed),
+        max_turns=MAX_TURNS,
+        show_progress=False,
+    )
+    (record,) = evaluation.records
+    print_messages(record["messages"], console, in_full)
+    console.print(f"  reward {record['reward']:g}, ended by {record['stop_reason']}\n", style="dim")
+
+
+def print_messages(messages: list[dict], console: "Console", in_full: bool = True) -> None:
+    """
+    Print a dialogue.
+
+    Args:
+        messages (`list[dict]`):
+            Its messages.
+        console ([`~rich.console.Console`]):
+            Where to print it.
+        in_full (`bool`, *optional*, defaults to `True`):
+            Whether to print all of them, whole; else a line for each, and of many the first and the last.
+    """
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines = [(ROLES.get(message["role"], message["role"]), _text(message)) for message in messages]
+    if not in_full and len(lines) > MOST_LINES:
+        lines = [*lines[:FIRST_LINES], ("", f"… {len(lines) - FIRST_LINES - 2} more"), *lines[-2:]]
+    for role, text in lines:
+        line = Text.assemble((f"{role:>6}  ", "bold cyan" if role == "agent" else "bold"), text)
+        if not in_full:
+            line = Text(" ").join(line.split())
+            line.truncate(console.width - 2, overflow="ellipsis")
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
+
+
+def _text(message: dict) -> str:
+    from ..turns import content_text
+
+    parts = [content_text(message.get("content") or "")]
+    for call in message.get("tool_calls") or []:
+        function = call["function"]
+        arguments = ", ".join(f"{name}={value!r}" for name, value in function["arguments"].items())
+        parts.append(f"{function['name']}({arguments})")
+    return "\n".join(filter(None, parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What command lines name: environments, users, reward functions, tools and datasets."""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._options import did_you_mean
+from .._show import show
+from ..environments import ENVIRONMENTS
+from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NUM_ROWS = 100  # of a built-in dataset, where nobody says how many
+LINES, FILES = (".jsonl", ".ndjson"), (".json",)
+# Those of TRL that score completions by themselves, and what makes one with the settings of TRL's scripts
+TRL_REWARDS = {
+    "accuracy_reward": None,
+    "reasoning_accuracy_reward": None,
+    "think_format_reward": None,
+    "get_soft_overlong_punishment": {"max_completion_len": 1280, "soft_punish_cache": 256},
+}
+
+
+def is_import_path(text: str) -> bool:
+    """Whether a text is `module:name`, and not a name, or a path that is there."""
+    module, separator, _ = text.partition(":")
+    return bool(separator) and all(part.isidentifier() for part in module.split(".")) and not os.path.exists(text)
+
+
+def load_object(name: str, path: str) -> Any:
+    """
+    Import what an option names.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        path (`str`):
+            Import path, `module:name`. The working directory is searched as well.
+
+    Returns:
+        `Any`: The object.
+
+    Raises:
+        `ValueError`: If there is none.
+    """
+    module_name, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # it runs the module
+        raise ValueError(
+            f"`{name}` is {path!r}, whose module cannot be imported: {type(error).__name__}: {error}. Write "
+            "module:name, and start where the module is, or install it."
+        ) from error
+    if not attribute or not hasattr(module, attribute):
+        near = did_you_mean(attribute, list(vars(module)))
+        raise ValueError(f"`{name}` is {path!r}, but {module_name!r} has no {attribute!r}.{near}")
+    return getattr(module, attribute)
+
+
+def load_callable(name: str, path: str) -> Callable:
+    """
+    Import a class or a function that an option names.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        path (`str`):
+            Import path, `module:name`.
+
+    Returns:
+        `Callable`: The class or function.
+
+    Raises:
+        `ValueError`: If there is none, or it cannot be called.
+    """
+    found = load_object(name, path)
+    if not callable(found):
+        raise ValueError(f"`{name}` is {path!r}, which is {show(found)}: name a class or a function.")
+    return found
+
+
+def load_environment(path: str) -> Callable[[], Any]:
+    """
+    Find what makes an environment.
+
+    Args:
+        path (`str`):
+            Import path, or a key of `ENVIRONMENTS`.
+
+    Returns:
+        `Callable[[], Any]`: The class or function.
+
+    Raises:
+        `ValueError`: If there is none.
+    """
+    if path in ENVIRONMENTS:
+        return ENVIRONMENTS[path].make_environment
+    if not is_import_path(path):
+        near = did_you_mean(path, list(ENVIRONMENTS))
+        raise ValueError(
+            f"`environment` is {path!r}, choose one of {list(ENVIRONMENTS)}, or write the import path of your own: "
+            f"my_module:MyEnv.{near}"
+        )
+    return load_callable("environment", path)
+
+
+def find_user_argument(factory: Callable) -> str | None:
+    """
+    Find out how what makes an environment takes a user.
+
+    Args:
+        factory (`Callable`):
+            Class or function.
+
+    Returns:
+        `str`, *optional*:
+            `"make_user"` if it has an argument of this name, which takes a `UserFactory`, or `"persona"`, which takes
+            the name of a persona. `None` if there is no user to choose.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return None
+    return next((name for name in ("make_user", "persona") if name in parameters), None)
+
+
+def load_user(name: str, user: str, factory: Callable, user_base_url: str | None = None) -> Callable[[], Any]:
+    """
+    Put a user into an environment.
+
+    Args:
+        name (`str`):
+            Name of the option that names the user.
+        user (`str`):
+            Name of a persona, `chat:<model>`, or the import path of a `UserFactory`.
+        factory (`Callable`):
+            What makes the environment, with an argument `make_user` or `persona`.
+        user_base_url (`str`, *optional*):
+            Endpoint of a user `chat:<model>`.
+
+    Returns:
+        `Callable[[], Any]`: What makes the environment with this user in it.
+
+    Raises:
+        `ImportError`: If it is a `chat:<model>` and `openai` is not installed.
+        `ValueError`: If there is no such user, the environment takes none, or there is no key or no proper address
+            for a `chat:<model>`.
+    """
+    argument = find_user_argument(factory)
+    title = getattr(factory, "__name__", type(factory).__name__)
+    if argument is None:
+        raise ValueError(
+            f"`{name}` is {user!r}, but {title} has no user to choose: it takes neither `make_user` nor `persona`. "
+            f"Leave out `{name}`."
+        )
+    if user in PERSONAS:
+        choice = user if argument == "persona" else partial(ScriptedUser, persona=user)
+    elif argument == "persona":
+        near = did_you_mean(user, list(PERSONAS))
+        raise ValueError(
+            f"`{name}` has {user!r}, but the user of {title} answers through a tool and is always scripted. Choose "
+            f"among {list(PERSONAS)}, or take another environment.{near}"
+        )
+    elif user.startswith("chat:"):
+        model = user.removeprefix("chat:")
+        # One is made here, so that what it lacks shows before a policy is loaded. It knows the address by now
+        base_url = ChatUser(Scenario("", ()), model=model, base_url=user_base_url).base_url
+        choice = partial(ChatUser, model=model, base_url=base_url)
+    elif is_import_path(user):
+        choice = load_callable(name, user)
+    else:
+        near = did_you_mean(user, list(PERSONAS))
+        raise ValueError(
+            f"`{name}` has {user!r}, choose among {list(PERSONAS)}, or 'chat:' and a model, or the import path of "
+            f"what makes a user: my_module:make_user.{near}"
+        )
+    return partial(factory, **{argument: choice})
+
+
+def load_reward(path: str) -> Callable:
+    """
+    Find a reward function.
+
+    Args:
+        path (`str`):
+            Import path, or the name of one of TRL's.
+
+    Returns:
+        `Callable`: The function.
+
+    Raises:
+        `ValueError`: If there is none.
+    """
+    if is_import_path(path):
+        return load_callable("reward_funcs", path)
+    if path not in TRL_REWARDS:
+        near = did_you_mean(path, list(TRL_REWARDS))
+        raise ValueError(
+            f"`reward_funcs` has {path!r}, choose among {list(TRL_REWARDS)}, or write the import path of your own: "
+            f"my_module:my_reward.{near}"
+        )
+    import trl.rewards
+
+    reward, options = getattr(trl.rewards, path), TRL_REWARDS[path]
+    return reward if options is None else reward(**options)
+
+
+def check_dataset(name: str, path: str) -> None:
+    """
+    Check that a dataset is there, without loading it, unless it is one of the hub, which only shows when it is loaded.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        path (`str`):
+            What [`load_rows`] takes.
+
+    Raises:
+        `ValueError`: If there is none.
+    """
+    if is_import_path(path):
+        load_object(name, path)
+    elif Path(path).suffix in (*LINES, *FILES) and not os.path.isfile(path):
+        raise ValueError(
+            f"`{name}` is {path!r}, which cannot be read: there is no such file. Write a file of JSON, an import "
+            "path, my_module:rows, or a dataset of the hub."
+        )
+
+
+def load_rows(
+    path: str, name: str = "dataset", split: str = "train", config: str | None = None
+) -> "Dataset | list[dict]":
+    """
+    Load the tasks that an option names.
+
+    Args:
+        path (`str`):
+            Import path of a dataset, of a list of rows, or of a function that makes one; a file of JSON lines, or of
+            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read.
+        name (`str`, *optional*, defaults to `"dataset"`):
+            Name of the option.
+        split (`str`, *optional*, defaults to `"train"`):
+            Split of a dataset of the hub.
+        config (`str`, *optional*):
+            Configuration of a dataset of the hub.
+
+    Returns:
+        [`~datasets.Dataset`] or `list[dict]`: The rows.
+
+    Raises:
+        `ValueError`: If there are none, or something is not JSON.
+    """
+    if is_import_path(path):
+        rows = load_object(name, path)
+        return rows() if callable(rows) else rows
+    check_dataset(name, path)
+    if Path(path).suffix in (*LINES, *FILES):
+        return _read_json(name, path)
+
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(path, name=config, split=split)
+    except Exception as error:  # of the hub, of the network, of the dataset: each library raises its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"`{name}` is {path!r}, which cannot be read: {reason} Write a file of JSON, an import path, "
+            "my_module:rows, or a dataset of the hub."
+        ) from error
+
+
+def _read_json(name: str, path: str) -> list[dict]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`{name}` is {path!r}, which cannot be read: {error}. Write a file of JSON, an import path, "
+            "my_module:rows, or a dataset of the hub."
+        ) from None
+    if Path(path).suffix in FILES and text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"`{name}` is {path!r}, which is not JSON: {error}.") from None
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"`{name}` is {path!r}, whose line {number} is not JSON: {error}.") from None
+    return rows
