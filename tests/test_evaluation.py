@@ -1340,7 +1340,7 @@ def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, ca
         (["--users", "chat:gpt"], "answers through a tool"),
         (["--policies", "a", "b/a"], "two policies of the name 'a'"),
         (["--policies", "a/b=c/d"], "a name without slashes"),
-        (["--environment", "chess"], "invalid choice: 'chess'"),
+        (["--environment", "chess"], "`environment` is 'chess', choose one of"),
         (["--baseline", "beg"], "invalid choice: 'beg'"),
         (["--environment", "clarify", "--split", "exam"], "'exam'"),
         (["--num_runs", "0"], "`num_runs` is 0, set it to at least 1"),

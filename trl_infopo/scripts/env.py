@@ -21,7 +21,9 @@ trl-infopo env helpdesk --seed 3
 ```
 """
 
+import inspect
 import os
+import re
 import warnings
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
@@ -98,6 +100,8 @@ def show_environment(name: str, seed: int, console: "Console", in_full: bool = T
         `ImportError`: If a package is missing.
         `RuntimeError`: If the environment cannot work on this machine.
     """
+    from rich.markdown import Markdown
+    from rich.padding import Padding
     from rich.text import Text
 
     from .._environment import find_tools
@@ -112,9 +116,8 @@ def show_environment(name: str, seed: int, console: "Console", in_full: bool = T
     if family.user_argument:
         console.print(f"  user: {user}, by default plain", markup=False)
     if in_full:
-        description = (type(environment).__doc__ or "").partition("\n    Args:")[0].partition("\n    Raises:")[0]
-        console.print("\n" + "\n".join(line[4:] for line in description.strip("\n").splitlines()), markup=False)
-        console.print()
+        description = re.split(r"\n(?:Args|Raises|Example):", inspect.cleandoc(family.make_environment.__doc__))[0]
+        console.print(Padding(Markdown(description), (1, 2)))
     evaluation = evaluate(
         family.play,
         {name: family.make_environment},
@@ -139,18 +142,19 @@ def print_messages(messages: list[dict], console: "Console", in_full: bool = Tru
         in_full (`bool`, *optional*, defaults to `True`):
             Whether to print all of them, whole; else a line for each, and of many the first and the last.
     """
-    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     lines = [(ROLES.get(message["role"], message["role"]), _text(message)) for message in messages]
     if not in_full and len(lines) > MOST_LINES:
         lines = [*lines[:FIRST_LINES], ("", f"… {len(lines) - FIRST_LINES - 2} more"), *lines[-2:]]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", min_width=8)
+    table.add_column(overflow="fold" if in_full else "ellipsis", no_wrap=not in_full)
     for role, text in lines:
-        line = Text.assemble((f"{role:>6}  ", "bold cyan" if role == "agent" else "bold"), text)
-        if not in_full:
-            line = Text(" ").join(line.split())
-            line.truncate(console.width - 2, overflow="ellipsis")
-        console.print(Padding(line, (0, 0, 0, 2), expand=False))
+        text = text if in_full else " ".join(text.split())
+        table.add_row(Text(role, "bold cyan" if role == "agent" else "bold"), Text(text))
+    console.print(table)
 
 
 def _text(message: dict) -> str:

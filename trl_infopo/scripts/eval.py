@@ -18,6 +18,7 @@ Evaluate policies with users they were trained with and users they were not: the
 ```bash
 trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse chatty forgetful evasive
 trl-infopo eval --policies Qwen/Qwen3-0.6B --environment clarify --baseline none ask react
+trl-infopo eval --policies my-agent --environment my_module:MyEnv --dataset tasks.jsonl
 trl-infopo eval --policies Qwen/Qwen3-8B --base_url http://localhost:8000/v1 --environment clarify --users chat:gpt-4o
 ```
 """
@@ -29,13 +30,15 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .._options import LONGEST_WAIT, check_fields, check_number, check_output_dir, check_temperature, did_you_mean
+from .._options import LONGEST_WAIT, check_fields, check_number, check_output_dir, check_temperature
 from ..environments import ENVIRONMENTS, EnvironmentFamily
-from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
+from ..users import PERSONAS
 from .arguments import parse_arguments
+from .loading import find_user_argument, is_import_path, load_environment, load_rows, load_user
 
 
 ASK_PROMPT = """\
@@ -61,13 +64,15 @@ class EvalArguments:
         policies (`list[str]`):
             Policies as `name=path`, or as a path alone.
         environment (`str`, *optional*, defaults to `"booking"`):
-            Environment, a key of `ENVIRONMENTS`.
+            Environment: a key of `ENVIRONMENTS`, or an import path.
         users (`list[str]`, *optional*, defaults to `["plain"]`):
-            Users: names of personas, or `chat:<model>`.
+            Users: names of personas, `chat:<model>`, or import paths.
+        dataset (`str`, *optional*):
+            Tasks: an import path, a file of JSON, or a dataset of the hub.
         split (`str`, *optional*, defaults to `"test"`):
-            Split of the environment's tasks.
+            Split of the environment's tasks, or of a dataset of the hub.
         num_tasks (`int`, *optional*, defaults to `100`):
-            Number of tasks.
+            Number of tasks; of a dataset, the largest number.
         num_runs (`int`, *optional*, defaults to `1`):
             Number of episodes for each task and user.
         temperature (`float`, *optional*, defaults to `0.0`):
@@ -105,13 +110,22 @@ class EvalArguments:
     )
     environment: str = field(
         default="booking",
-        metadata={"help": "Environment that the policies act in.", "choices": list(ENVIRONMENTS)},
+        metadata={
+            "help": f"Environment that the policies act in: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."
+        },
     )
     users: list[str] = field(
         default_factory=lambda: ["plain"],
         metadata={
             "help": f"Users to test with. Scripted ones: {', '.join(PERSONAS)}. `chat:MODEL` is a user played by a "
-            "model behind an endpoint. Environments without users ignore it."
+            "model behind an endpoint, my_module:make_user one of your own. Environments without users ignore it."
+        },
+    )
+    dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
+            "lines or a dataset of the hub. Built-in environments have theirs."
         },
     )
     split: str = field(
@@ -120,7 +134,9 @@ class EvalArguments:
     )
     num_tasks: int = field(
         default=100,
-        metadata={"help": "Number of tasks. A success rate near 0.5 has an interval of about ± 1/sqrt(num_tasks)."},
+        metadata={
+            "help": "Number of tasks, at most. A success rate near 0.5 has an interval of about ± 1/sqrt(num_tasks)."
+        },
     )
     num_runs: int = field(
         default=1,
@@ -212,6 +228,11 @@ class EvalArguments:
                 f'`chat_template_kwargs` is {text!r}, write a JSON object like {{"enable_thinking": false}}.'
             )
         check_fields(self, positive=["num_runs", "max_turns", "max_completion_length", "batch_size"])
+        if self.dataset is None and self.environment not in ENVIRONMENTS and is_import_path(self.environment):
+            raise ValueError(
+                f"`dataset` is missing: {self.environment} is not built in and has no tasks of its own. Write "
+                "my_module:rows, a file of JSON lines or a dataset of the hub."
+            )
         check_number("num_tasks", self.num_tasks, integer=True, at_least=1, at_most=MAX_TASKS)
         check_number("seed", self.seed, integer=True, at_least=0)
         check_temperature("temperature", self.temperature)
@@ -220,47 +241,30 @@ class EvalArguments:
 
 
 def make_factories(
-    family: EnvironmentFamily, users: list[str], user_base_url: str | None = None
+    environment: EnvironmentFamily | Callable[..., Any], users: list[str], user_base_url: str | None = None
 ) -> dict[str, Callable[[], Any]]:
     """
     Make a factory of environments for each user.
 
     Args:
-        family ([`~trl_infopo.environments.EnvironmentFamily`]):
-            The environment.
+        environment ([`~trl_infopo.environments.EnvironmentFamily`] or `Callable`):
+            A built-in environment, or what makes one of your own.
         users (`list[str]`):
-            Names of personas, or `chat:<model>`.
+            Names of personas, `chat:<model>`, or import paths.
         user_base_url (`str`, *optional*):
             Endpoint of the users `chat:<model>`.
 
     Returns:
-        `dict[str, Callable]`: Factories by the users' names, or one by the environment's if it has no users.
+        `dict[str, Callable]`: Factories by the users' names, or one by the environment's if it has no users to choose.
 
     Raises:
         `ImportError`: If a `chat:<model>` is asked for and `openai` is not installed.
         `ValueError`: If there is no such user, or no key or no proper address for a `chat:<model>`.
     """
-    if family.user_argument is None:
-        return {family.environment: family.make_environment}
-    factories = {}
-    for user in users:
-        if user in PERSONAS:
-            choice = user if family.user_argument == "persona" else partial(ScriptedUser, persona=user)
-        elif user.startswith("chat:") and family.user_argument == "make_user":
-            model = user.removeprefix("chat:")
-            # One is made here, so that what it lacks shows before a policy is loaded. It knows the address by now
-            base_url = ChatUser(Scenario("", ()), model=model, base_url=user_base_url).base_url
-            choice = partial(ChatUser, model=model, base_url=base_url)
-        elif user.startswith("chat:"):
-            raise ValueError(
-                f"`users` has {user!r}, but the user of {family.environment} answers through a tool and is always "
-                f"scripted. Choose among {list(PERSONAS)}, or take another environment."
-            )
-        else:
-            near = did_you_mean(user, list(PERSONAS))
-            raise ValueError(f"`users` has {user!r}, choose among {list(PERSONAS)}, or 'chat:' and a model.{near}")
-        factories[user] = partial(family.make_environment, **{family.user_argument: choice})
-    return factories
+    factory = environment.make_environment if isinstance(environment, EnvironmentFamily) else environment
+    if find_user_argument(factory) is None:
+        return {getattr(factory, "__name__", type(factory).__name__): factory}
+    return {user: load_user("users", user, factory, user_base_url) for user in users}
 
 
 def name_policies(policies: list[str]) -> dict[str, str]:
@@ -347,9 +351,12 @@ def main(argv: list[str] | None = None) -> None:
         rows = name_rows(policies, args.baseline)
         for row in rows:
             check_output_dir("output_dir", Path(args.output_dir, row))
-        family = ENVIRONMENTS[args.environment]
-        users = make_factories(family, args.users, args.user_base_url)
-        dataset = family.make_dataset(args.split, args.num_tasks, args.seed)
+        environment = load_environment(args.environment)
+        users = make_factories(environment, args.users, args.user_base_url)
+        if args.dataset is None:
+            dataset = ENVIRONMENTS[args.environment].make_dataset(args.split, args.num_tasks, args.seed)
+        else:
+            dataset = list(islice(load_rows(args.dataset, split=args.split), args.num_tasks))
     except (ValueError, ImportError) as error:
         parser.error(str(error))
 
@@ -387,7 +394,8 @@ def main(argv: list[str] | None = None) -> None:
                 policy, policy_name = None, name
                 gc.collect()
                 policy = load(make_policy, policies[name])
-            title = f"\n{row} in {family.environment}, {args.num_tasks} tasks of the split {args.split!r}"
+            tasks = f"of the split {args.split!r}" if args.dataset is None else f"of {args.dataset}"
+            title = f"\n{row} in {args.environment}, {len(dataset)} tasks {tasks}"
             console.print(title, markup=False)
             evaluations[row] = evaluate(
                 policy,

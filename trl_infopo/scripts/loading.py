@@ -19,7 +19,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,11 +180,10 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
         )
     if user in PERSONAS:
         choice = user if argument == "persona" else partial(ScriptedUser, persona=user)
-    elif argument == "persona":
-        near = did_you_mean(user, list(PERSONAS))
+    elif argument == "persona" and ":" in user:
         raise ValueError(
             f"`{name}` has {user!r}, but the user of {title} answers through a tool and is always scripted. Choose "
-            f"among {list(PERSONAS)}, or take another environment.{near}"
+            f"among {list(PERSONAS)}, or take another environment."
         )
     elif user.startswith("chat:"):
         model = user.removeprefix("chat:")
@@ -277,7 +276,10 @@ def load_rows(
     """
     if is_import_path(path):
         rows = load_object(name, path)
-        return rows() if callable(rows) else rows
+        rows = rows() if callable(rows) else rows
+        if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
+            raise ValueError(f"`{name}` is {path!r}, which is {show(rows)}: name rows, or a function that makes them.")
+        return rows
     check_dataset(name, path)
     if Path(path).suffix in (*LINES, *FILES):
         return _read_json(name, path)
