@@ -57,7 +57,7 @@ OPTIONS = {
 }
 
 
-SCRIPTS = ["clarify.py", "cocode.py", "helpdesk.py", "explore.py", "scripts/infopo.py"]
+SCRIPTS = ["clarify.py", "cocode.py", "helpdesk.py", "explore.py"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

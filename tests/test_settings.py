@@ -14,7 +14,6 @@
 """The settings that are shipped move the weights, and those that do not are told."""
 
 import re
-import runpy
 import warnings
 from pathlib import Path
 
@@ -26,10 +25,13 @@ from tiny_agents import make_model, make_tokenizer
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from trl_infopo import InfoPOConfig
+from trl_infopo.scripts.train import TrainArguments
 
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(path.name for path in (ROOT / "examples" / "scripts").glob("*.yaml"))
+RECIPES = ROOT / "examples" / "recipes"
+# One of each way to train: all weights, an adapter, the smallest learning rate, on a CPU
+CONFIGS = ["clarify.yaml", "clarify_lora.yaml", "paper_user_games.yaml", "cpu_clarify.yaml"]
 LORA = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
 
 
@@ -51,9 +53,8 @@ def rank_reward(completions, **kwargs) -> list[float]:
 
 def share_of_moved_weights(policy: Path, output_dir: Path, config: str, *arguments: str) -> float:
     """Of the matrices that one step with an example's settings trains, the share of weights that it changes."""
-    script = runpy.run_path(str(ROOT / "examples" / "scripts" / "infopo.py"))
-    parser = TrlParser((script["ScriptArguments"], InfoPOConfig, ModelConfig))
-    path = str(ROOT / "examples" / "scripts" / config)
+    parser = TrlParser((TrainArguments, InfoPOConfig, ModelConfig))
+    path = str(RECIPES / config)
     _, shipped, model_args = parser.parse_args_and_config(["--config", path, "--use_cpu", "True", *arguments])
     options = {name: getattr(shipped, name) for name in ("learning_rate", "bf16", "optim", "lr_scheduler_type")}
     trainer = make_trainer(
@@ -90,7 +91,7 @@ def test_pure_bfloat16_does_not_move_the_weights_and_is_told(policy, tmp_path):
     with pytest.warns(
         UserWarning, match=r"(?s)`learning_rate` is 1e-06 and the weights are bfloat16: .* only \d\.\d%"
     ):
-        share = share_of_moved_weights(policy, tmp_path, "infopo_clarify.yaml", "--dtype", "bfloat16")
+        share = share_of_moved_weights(policy, tmp_path, "clarify.yaml", "--dtype", "bfloat16")
     assert share < 0.1
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs the training script, then writes what accelerate made of it. Started by test_two_processes.py."""
+"""Runs `trl_infopo.scripts.train`, then writes what accelerate made of it. Started by test_two_processes.py."""
 
 import json
 import runpy
@@ -24,8 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import conftest  # noqa: F401
 
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "scripts" / "infopo.py"
-
 facts_dir, *sys.argv[1:] = sys.argv[1:]
 if "--fsdp_on_cpu" in sys.argv:
     sys.argv.remove("--fsdp_on_cpu")
@@ -33,8 +31,7 @@ if "--fsdp_on_cpu" in sys.argv:
 
     fsdp_on_cpu.install()
 
-sys.argv[0] = str(SCRIPT)
-runpy.run_path(str(SCRIPT), run_name="__main__")
+runpy.run_module("trl_infopo.scripts.train", run_name="__main__", alter_sys=True)
 
 from accelerate.state import AcceleratorState  # noqa: E402
 

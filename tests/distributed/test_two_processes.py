@@ -226,6 +226,7 @@ SCRIPT_OPTIONS = {
     "num_eval_tasks": 2,
     "max_steps": 2,
     "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 4,
     "per_device_eval_batch_size": 2,
     "num_generations": 2,
     "max_completion_length": 150,
@@ -263,7 +264,7 @@ def test_the_script_runs_under_each_configuration(
     mixed_precision = "no" if config == "fsdp2" else "bf16"
     if config == "fsdp2":
         options |= {"use_cpu": False, "bf16": False}
-    recipe = HERE.parents[1] / "examples" / "scripts" / "infopo_clarify.yaml"
+    recipe = HERE.parents[1] / "examples" / "recipes" / "clarify.yaml"
     arguments = [str(tmp_path), *fsdp_flag(config), "--config", str(recipe), *adapter]
     arguments += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     launch(

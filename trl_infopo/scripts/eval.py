@@ -38,7 +38,7 @@ from .._options import LONGEST_WAIT, check_fields, check_number, check_output_di
 from ..environments import ENVIRONMENTS, EnvironmentFamily
 from ..users import PERSONAS
 from .arguments import parse_arguments
-from .loading import find_user_argument, is_import_path, load_environment, load_rows, load_user
+from .loading import check_factory, find_user_argument, is_import_path, load_environment, load_rows, load_user
 
 
 ASK_PROMPT = """\
@@ -353,6 +353,8 @@ def main(argv: list[str] | None = None) -> None:
             check_output_dir("output_dir", Path(args.output_dir, row))
         environment = load_environment(args.environment)
         users = make_factories(environment, args.users, args.user_base_url)
+        for factory in users.values():
+            check_factory(args.environment, factory)
         if args.dataset is None:
             dataset = ENVIRONMENTS[args.environment].make_dataset(args.split, args.num_tasks, args.seed)
         else:

@@ -201,6 +201,30 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
     return partial(factory, **{argument: choice})
 
 
+def check_factory(path: str, factory: Callable) -> None:
+    """
+    Check that what makes an environment needs nothing more.
+
+    Args:
+        path (`str`):
+            How it was named.
+        factory (`Callable`):
+            Class or function, with its user.
+
+    Raises:
+        `ValueError`: If it needs arguments.
+    """
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ValueError(
+            f"`environment` is {path!r}, which cannot be called without arguments: {error}. Name a class or function "
+            "that makes an environment by itself."
+        ) from None
+    except ValueError:  # written in C: nobody knows
+        pass
+
+
 def load_reward(path: str) -> Callable:
     """
     Find a reward function.

@@ -42,6 +42,7 @@ from .help import print_help
 from .loading import (
     TRL_REWARDS,
     check_dataset,
+    check_factory,
     is_import_path,
     load_callable,
     load_environment,
@@ -200,6 +201,7 @@ def load_task(args: TrainArguments) -> dict[str, Any]:
         factory = load_environment(args.environment)
         if args.user is not None:
             factory = load_user("user", args.user, factory, args.user_base_url)
+        check_factory(args.environment, factory)
     for name in ("dataset", "eval_dataset"):
         if getattr(args, name) is not None:
             check_dataset(name, getattr(args, name))
