@@ -17,7 +17,8 @@ from functools import partial
 
 import pytest
 
-from trl_infopo.environments import BookingEnv, booking_dataset
+from trl_infopo import evaluate
+from trl_infopo.environments import BookingEnv, booking_dataset, booking_oracle
 from trl_infopo.environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT
 from trl_infopo.scripts import quickstart
 from trl_infopo.users import PERSONAS
@@ -226,3 +227,10 @@ def test_four_slots_have_splits_of_their_own():
     assert not {str(goal) for goal in train} & {str(goal) for goal in test}
     with pytest.raises(ValueError, match="`num_slots` is 5, choose 3"):
         booking_dataset("train", 1, num_slots=5)
+
+
+@pytest.mark.parametrize("num_slots", [3, 4])
+def test_the_oracle_books_everything_right(num_slots):
+    rows = booking_dataset("test", 100, seed=1, num_slots=num_slots)
+    evaluation = evaluate(booking_oracle, {"plain": BookingEnv}, rows, show_progress=False)
+    assert all(record["reward"] == 1 and record["num_turns"] == num_slots + 2 for record in evaluation.records)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MAX_TURNS = 32
 MOST_LINES = 9  # of a dialogue in the list
 FIRST_LINES = 6  # of a longer one, before the last two
+ROLE_WIDTH = 8
 ROLES = {"system": "system", "user": "user", "assistant": "agent", "tool": "tool"}
 
 
@@ -149,11 +150,13 @@ def print_messages(messages: list[dict], console: "Console", in_full: bool = Tru
     if not in_full and len(lines) > MOST_LINES:
         lines = [*lines[:FIRST_LINES], ("", f"… {len(lines) - FIRST_LINES - 2} more"), *lines[-2:]]
     table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right", min_width=8)
-    table.add_column(overflow="fold" if in_full else "ellipsis", no_wrap=not in_full)
+    table.add_column(justify="right", min_width=ROLE_WIDTH)
+    table.add_column(overflow="fold")
     for role, text in lines:
-        text = text if in_full else " ".join(text.split())
-        table.add_row(Text(role, "bold cyan" if role == "agent" else "bold"), Text(text))
+        text = Text(text if in_full else " ".join(text.split()))
+        if not in_full:
+            text.truncate(console.width - ROLE_WIDTH - 4, overflow="ellipsis")
+        table.add_row(Text(role, "bold cyan" if role == "agent" else "bold"), text)
     console.print(table)
 
 
