@@ -17,6 +17,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -214,3 +215,18 @@ def test_evaluation_of_an_own_environment_needs_its_tasks():
 def test_nothing_to_train_on(arguments, message):
     with pytest.raises(ValueError, match=message):
         TrainArguments(**arguments)
+
+
+def test_the_environment_of_the_documentation_is_healthy_and_can_be_trained_in(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text()
+    [code] = re.findall(r"(?ms)^```python\n(.*?)^```", page)
+    (tmp_path / "my_module.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_module", raising=False)
+    assert cli.main(["check", "my_module:Travel", "--dataset", "my_module:rows"]) == 0
+    options = ["--environment", "my_module:Travel", "--dataset", "my_module:rows", "--model_name_or_path", "m"]
+    assert cli.main(["train", *options, "--user", "terse", "--dry_run"]) == 0
+    output = capsys.readouterr().out
+    assert "error" not in output
+    assert "150, columns prompt, city, seed" in output
