@@ -95,7 +95,7 @@ def test_recipe_for_a_cpu_trains(environment, tmp_path, monkeypatch):
     tokenizer.save_pretrained("policy")
     [recipe] = [path for path in RECIPES if path.stem == f"cpu_{environment}"]
     options = {"model_name_or_path": "policy", "max_steps": 2, "output_dir": "agent", "disable_tqdm": True}
-    options |= {"generation_kwargs": '{"max_new_tokens": 24}', "max_turns": 4}
+    options |= {"generation_kwargs": '{"max_new_tokens": 24}', "max_turns": 3}
     assert cli.main(["train", "--config", str(recipe), *(f"--{name}={value}" for name, value in options.items())]) == 0
 
     state = json.loads((tmp_path / "agent" / "trainer_state.json").read_text())

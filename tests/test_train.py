@@ -217,6 +217,7 @@ def test_tools_and_a_reward_are_enough(tmp_path):
         (["--eval_strategy", "steps"], "`eval_dataset` is missing"),
         (["--info_gain_coef", "-1"], "`info_gain_coef` is -1.0, set it to at least 0"),
         (["--output_dir", "recipe.yaml"], "`output_dir` is 'recipe.yaml', which cannot be written to"),
+        (["--eval_strategy", "steps", "--dataset", "recipe.yaml"], "`dataset` is 'recipe.yaml', which cannot be read"),
         (["--dry_run", "--environment", "own_travel:make_user"], "cannot"),
     ],
 )
@@ -225,3 +226,9 @@ def test_what_is_wrong_is_said_in_one_line(options, message, capsys):
         cli.main(["train", "--config", "recipe.yaml", *options])
     assert error.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_without_its_option_is_told(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "recipe.yaml"])
+    assert "'recipe.yaml' belongs to no option. Write --config recipe.yaml." in capsys.readouterr().err

@@ -61,6 +61,9 @@ def parse_arguments(
     argv = list(sys.argv[1:] if argv is None else argv)
     known = [*parser._option_string_actions, *(flag for option in others.values() for flag in option.flags)]
     options = [name.removeprefix("--") for name in known]
+    if argv and not argv[0].startswith("-"):
+        hint = f" Write --config {argv[0]}." if argv[0].endswith((".yaml", ".yml")) else ""
+        parser.error(f"{argv[0]!r} belongs to no option.{hint}")
     for name in (argument.partition("=")[0] for argument in argv if argument.startswith("--")):
         if name == "--config" and (argv[-1] == name or name not in argv):
             parser.error("--config is missing its file: write --config FILE.")

@@ -98,12 +98,12 @@ def show_run(
         "generation": f"vLLM, {training_args.vllm_mode}" if training_args.use_vllm else "transformers",
         "output": training_args.output_dir,
     }
+    console = Console(highlight=False, quiet=training_args.process_index != 0)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, value)
-    console = Console(highlight=False)
     console.print(table)
     if factories:
         row = next(iter(train_dataset.take(1)))

@@ -50,6 +50,11 @@ def is_import_path(text: str) -> bool:
     return bool(separator) and all(part.isidentifier() for part in module.split(".")) and not os.path.exists(text)
 
 
+def is_on_hub(dataset: str) -> bool:
+    """Whether a dataset is one of the hub: neither an import path, nor a file or a directory."""
+    return not (is_import_path(dataset) or Path(dataset).suffix in (*LINES, *FILES) or os.path.exists(dataset))
+
+
 def load_object(name: str, path: str) -> Any:
     """
     Import what an option names.

@@ -12,9 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# /// script
-# dependencies = ["trl-infopo[users,peft]"]
-# ///
 """
 Train an agent with InfoPO, on one process or on many: in a built-in environment, or in one of your own.
 
@@ -44,6 +41,7 @@ from .loading import (
     check_dataset,
     check_factory,
     is_import_path,
+    is_on_hub,
     load_callable,
     load_environment,
     load_reward,
@@ -239,7 +237,7 @@ def load_datasets(args: TrainArguments, training_args: "InfoPOConfig") -> "tuple
         return train_dataset, _load_dataset(args, "eval_dataset", args.dataset_test_split)
     if args.dataset is None:
         return train_dataset, family.make_dataset(family.validation_split, args.num_eval_tasks, seed=0)
-    if is_import_path(args.dataset) or os.path.isfile(args.dataset):
+    if not is_on_hub(args.dataset):
         raise ValueError(
             f"`eval_dataset` is missing: `eval_strategy` is {training_args.eval_strategy.value!r}, and `dataset` is "
             f"{args.dataset!r}, which is trained on. Set it, or `eval_strategy` to 'no'."
@@ -336,7 +334,7 @@ def main(argv: list[str] | None = None) -> None:
     if training_args.log_traces:
         trainer.accelerator.print(f"turn by turn: trl-infopo report {training_args.output_dir}")
     if training_args.push_to_hub:
-        trainer.push_to_hub()
+        trainer.push_to_hub(dataset_name=args.dataset if args.dataset and is_on_hub(args.dataset) else None)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
