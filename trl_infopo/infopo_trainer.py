@@ -199,11 +199,11 @@ class InfoPOTrainer(ConversationTrainer):
                 "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
             )
         masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
-        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
         if self.args.info_gain_settled:
             for i, facts in enumerate(self._episode_facts):
                 if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
                     masked_observations[i] = [None] * len(turns[i])
+        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             token_logps = {} if self._traces else None
