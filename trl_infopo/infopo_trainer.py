@@ -240,7 +240,7 @@ class InfoPOTrainer(ConversationTrainer):
         turns: list[list[Turn]],
     ) -> list[list[list[int] | None]]:
         """For each turn, the token ids of its masked observation; None where no action follows on one."""
-        masked_observations, rendered = [], {}
+        masked_observations = []
         for i, rollout in enumerate(turns):
             placeholder = self._placeholder(i)
             answered = rollout[:-1]
@@ -252,12 +252,8 @@ class InfoPOTrainer(ConversationTrainer):
                         "messages between the assistant's. Was `_tool_call_loop` overridden?"
                     )
                 # Rendered as the real ones were, so that they differ from them in content only
-                for block in blocks[i][: len(answered)]:
-                    messages = mask_messages(block, placeholder)
-                    key = repr(messages)
-                    if key not in rendered:
-                        rendered[key] = self._render_feedback(messages)
-                    masked.append(rendered[key])
+                blocks_masked = (mask_messages(block, placeholder) for block in blocks[i][: len(answered)])
+                masked += map(self._render_feedback, blocks_masked)
             else:
                 masked = self._mask_external_ids(inputs[i], completion_ids[i], answered, placeholder)
             masked_observations.append(masked + [None] * (len(rollout) - len(answered)))
