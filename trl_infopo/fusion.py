@@ -290,8 +290,8 @@ def group_gates(
             Factor of the gate.
 
     Returns:
-        `tuple[torch.Tensor, torch.Tensor]`: Standard deviation of the rewards in the rollout's group, and gate, each of
-        shape `(B,)`.
+        `tuple[torch.Tensor, torch.Tensor]`: Standard deviation of the rewards in the rollout's group, and its gate,
+        each of shape `(B,)`.
 
     Raises:
         `ValueError`: If there is no such gate, or the temperature is not a finite number above 0.

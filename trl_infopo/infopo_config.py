@@ -199,8 +199,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_min_weight: float = field(
         default=0.0,
         metadata={
-            "help": "Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. Groups "
-            "below keep their outcome advantages, at no cost. 0.0 scores all."
+            "help": "Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. "
+            "Groups below keep their outcome advantages, at no cost. 0.0 scores all."
         },
     )
     masked_feedback: str = field(
@@ -324,14 +324,14 @@ class InfoPOConfig(GRPOConfig):
         largest = self.info_gain_coef * (0.5 if self.gate == "variance" else 1.0)
         if self.info_gain_min_weight > largest and self.info_gain_coef > 0:
             raise ValueError(
-                f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with `info_gain_coef` "
-                f"{self.info_gain_coef} and `gate` {self.gate!r}, the largest weight is {largest}. Set it below that."
+                f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
+                f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, the largest weight is {largest}. Set it below that."
             )
         for name in ("info_gain_only", "gate_agreement"):
             if self.info_gain_min_weight > 0 and getattr(self, name):
                 raise ValueError(
-                    f"`info_gain_min_weight` is {self.info_gain_min_weight} and `{name}` is True, which needs the gains "
-                    "of all groups. Set one of them to 0.0 or False."
+                    f"`info_gain_min_weight` is {self.info_gain_min_weight} and `{name}` is True, which needs the "
+                    "gains of all groups. Set one of them to 0.0 or False."
                 )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         if self.feedback_timeout is not None:
