@@ -325,7 +325,8 @@ class InfoPOConfig(GRPOConfig):
         if self.info_gain_min_weight > largest and self.info_gain_coef > 0:
             raise ValueError(
                 f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
-                f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, the largest weight is {largest}. Set it below that."
+                f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, weights end at {largest}. Set it "
+                "below that."
             )
         for name in ("info_gain_only", "gate_agreement"):
             if self.info_gain_min_weight > 0 and getattr(self, name):
