@@ -167,10 +167,10 @@ def score_information_gain(
                 token_gains, logps = _score_tokens(
                     policy, branches, factual, counterfactual, estimator, temperature, most_labels, token_logps is None
                 )
-                if factual is None:
-                    known = [_labels_of(factual_logps, branch, prompt_ids) for branch in branches]
-                    token_gains = token_gains + torch.cat(known)
-                    logps = logps if logps is None else torch.cat([torch.cat(known)[None], logps])
+                if factual is None and branches:
+                    known = torch.cat([_labels_of(factual_logps, branch, prompt_ids) for branch in branches])
+                    token_gains = token_gains + known
+                    logps = logps if logps is None else torch.cat([known[None], logps])
                 sizes = [len(branch.labels) for branch in branches]
                 for branch, gain in zip(branches, token_gains.split(sizes), strict=True):
                     gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
