@@ -13,9 +13,11 @@
 # limitations under the License.
 import os
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 
@@ -30,3 +32,15 @@ if version("trl").startswith("1.15."):
     import plain_head
 
     plain_head.install()
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(items):
+    """Of a test marked `quick(n)`, the cases after the first n are `thorough`."""
+    num_seen = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("quick"):
+            test = (item.path, item.cls, item.originalname)
+            num_seen[test] += 1
+            if num_seen[test] > marker.args[0]:
+                item.add_marker(pytest.mark.thorough)

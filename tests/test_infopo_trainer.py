@@ -172,6 +172,7 @@ def fusions(monkeypatch):
 # ---- GRPO is contained
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("mode", MODES)
 def test_zero_coef_is_grpo(tmp_path, mode):
     grpo, grpo_forwards = train(make_trainer(tmp_path / "grpo", mode, GRPOTrainer))
@@ -210,6 +211,7 @@ def test_batch_without_scored_turn_is_grpo(tmp_path, mode):
 # ---- what is scored
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("mode", "template"),
     [("environment", "qwen3"), ("environments", "qwen3"), ("tools", "qwen3"), ("environment", "qwen2_5")],
@@ -484,6 +486,7 @@ def test_all_groups_decided_is_no_missing_gain(tmp_path, recwarn):
 # ---- TRL's options
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(
     "options",
     [
@@ -605,6 +608,7 @@ def test_gains_can_be_logged_without_training_on_them(tmp_path):
     assert len(logged(infopo, "infopo/information_gain/mean")) == 3
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("adaptive", [False, True], ids=["plain gate", "adaptive gate"])
 def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, adaptive):
     options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
