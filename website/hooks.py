@@ -1,8 +1,21 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """
 Hooks of the documentation's site.
 
-The README is its first page. Links are written as they work in the repository; those to files outside `docs/` lead to
-pages of the site that show these files.
+The README is its first page, and the page of options is written from the code. Links are written as they work in the
+repository; those to files outside `docs/` lead to pages of the site that show these files.
 """
 
 import os
@@ -10,9 +23,10 @@ import re
 from pathlib import Path
 
 from mkdocs.structure.files import File
+from options import options_page
 
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
 
@@ -52,6 +66,7 @@ def on_files(files, config):
                 text = path.read_text(encoding="utf-8")
                 language = LANGUAGES.get(path.suffix, "text")
                 contents[page] = f"# `{path.relative_to(ROOT)}`\n\n``````{language}\n{text}\n``````\n"
+    contents["options.md"] = options_page()
     for page, content in contents.items():
         files.append(File.generated(config, page, content=content))
     return files
