@@ -27,6 +27,8 @@ from options import options_page
 
 
 ROOT = Path(__file__).parents[1]
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+\.svg)\)")
+INLINE = {"method.svg"}  # takes the colours of the page, which may not be those of the system
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
 
@@ -51,7 +53,13 @@ def on_files(files, config):
                 shown[page] = target
             return f"]({os.path.relpath(page, os.path.dirname(source) or '.')}{link[2] or ''})"
 
-        return LINK.sub(replace, path.read_text(encoding="utf-8"))
+        def inline(picture: re.Match) -> str:
+            target = path.parent / picture[1]
+            if target.name not in INLINE:
+                return picture[0]
+            return f"<div>{target.read_text(encoding='utf-8')}</div>"
+
+        return LINK.sub(replace, PICTURE.sub(inline, path.read_text(encoding="utf-8")))
 
     contents = {"index.md": to_site(ROOT / "README.md", "index.md")}
     for file in list(files.documentation_pages()):
