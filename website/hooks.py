@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+\.svg)\)")
 INLINE = {"method.svg"}  # takes the colours of the page, which may not be those of the system
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+# Files outside `docs/` that have a page of their own, not one that shows them as they are
+PAGES = {"README.md": "index.md", "trl_infopo/infopo_config.py": "options.md"}
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
 
 
@@ -46,10 +48,10 @@ def on_files(files, config):
                 return link[0]  # MkDocs warns of it
             if target.is_relative_to(docs):
                 page = target.relative_to(docs).as_posix()
-            elif target == ROOT / "README.md":
-                page = "index.md"
+            elif (name := target.relative_to(ROOT).as_posix()) in PAGES:
+                page = PAGES[name]
             else:
-                page = f"source/{target.relative_to(ROOT).as_posix()}.md"
+                page = f"source/{name}.md"
                 shown[page] = target
             return f"]({os.path.relpath(page, os.path.dirname(source) or '.')}{link[2] or ''})"
 
