@@ -32,7 +32,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "dialogue.json"
 README = ROOT / "README.md"
 BEGIN = "<!-- Written by `python benchmarks/dialogue.py`; edit the script instead. -->\n"
 END = "<!-- End of what the script writes. -->\n"
-WIDEST_BAR = 10
+WIDEST_BAR = 6
 
 
 def find_dialogue(rows: list[dict]) -> dict:

@@ -31,7 +31,10 @@ way to be unreadable must be worth anything.
 """
 
 EMPTY_MESSAGE = "Your message was empty."
-"""The same for a message without text and without a call, where there is a user, who is not asked to answer it."""
+"""
+All that an agent is told whose message has neither text nor a call, where there is a user, who is not asked to answer
+it. Never masked either.
+"""
 
 
 @dataclass(frozen=True)
