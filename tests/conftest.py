@@ -14,6 +14,7 @@
 import os
 import shutil
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,3 +45,15 @@ def chromium():
         browser = api.chromium.launch(executable_path=installed, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(items):
+    """Of a test marked `quick(n)`, the cases after the first n are `thorough`."""
+    num_seen = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("quick"):
+            test = (item.path, item.cls, item.originalname)
+            num_seen[test] += 1
+            if num_seen[test] > marker.args[0]:
+                item.add_marker(pytest.mark.thorough)

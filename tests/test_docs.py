@@ -25,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from trl import GRPOConfig
 
 from trl_infopo import InfoPOConfig
@@ -56,10 +57,19 @@ def test_links_lead_to_files_and_headings(page):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The site, built with warnings as errors."""
+    """The site, built with warnings as errors, once for all processes of the tests."""
     for package in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(package, reason="needs the extra `docs`")
-    directory = tmp_path_factory.mktemp("site")
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(base / "site.lock"):
+        if not (base / "site").exists():
+            build_site(base / "unfinished")
+            os.replace(base / "unfinished", base / "site")
+    return base / "site"
+
+
+def build_site(directory: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(directory)],
         cwd=ROOT,
@@ -70,7 +80,6 @@ def site(tmp_path_factory) -> Path:
     assert built.returncode == 0, built.stderr
     assert "WARNING" not in built.stderr
     assert "not included in the" not in built.stderr  # a page that is not in the navigation
-    return directory
 
 
 def read(site: Path, page: str) -> str:

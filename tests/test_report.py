@@ -317,6 +317,7 @@ def test_20_000_rollouts_do_not_freeze_it(chromium, tmp_path):
         assert longest < 500
 
 
+@pytest.mark.thorough
 def test_report_of_the_quick_start(chromium, tmp_path, capsys):
     options = ["--warm_start_steps", "40", "--steps", "5", "--num_held_out", "16", "--compare"]
     quickstart.main([*options, "--output_dir", str(tmp_path / "out")])
