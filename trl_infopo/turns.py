@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-# All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
-# way to be unreadable must be worth anything.
 MALFORMED_CALL = "{'error': 'The tool call could not be parsed.'}"
+"""
+All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
+way to be unreadable must be worth anything.
+"""
 
-# The same for a message without text and without a call, where there is a user: they are not asked to answer it.
 EMPTY_MESSAGE = "Your message was empty."
+"""
+All that an agent is told whose message has neither text nor a call, where there is a user, who is not asked to answer
+it. Never masked either.
+"""
 
 
 @dataclass(frozen=True)

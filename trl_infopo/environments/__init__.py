@@ -136,3 +136,4 @@ ENVIRONMENTS = {
     "sokoban": EnvironmentFamily(".explore", "SokobanEnv", "sokoban_dataset"),
     "text_game": EnvironmentFamily(".explore", "TextArenaEnv", "text_game_dataset"),
 }
+"""The built-in environments by the names that commands know them by."""
