@@ -31,19 +31,14 @@ needed, or allocated memory on a GPU.
     python benchmarks/scoring.py --table            # write the table in the docs from the committed results
 """
 
-import ctypes
 import json
 import os
-import platform
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import torch
-import transformers
-import trl
+from meters import Meter, device_name, versions
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import TrlParser
@@ -168,36 +163,6 @@ def naive_replay(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, mas
     return gains
 
 
-def measure(function: Callable[[], torch.Tensor], device: str) -> tuple[torch.Tensor, float, float]:
-    """What a function returns, the seconds it took, and the MiB it had at its peak over those before."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        memory, start = torch.cuda.memory_allocated(), time.perf_counter()
-        result = function()
-        torch.cuda.synchronize()
-        seconds, peak = time.perf_counter() - start, torch.cuda.max_memory_allocated()
-    else:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system,
-        Path("/proc/self/clear_refs").write_text("5")  # and the peak becomes what is resident now
-        memory, start = resident_peak(), time.process_time()
-        result = function()
-        seconds, peak = time.process_time() - start, resident_peak()
-    return result, seconds, (peak - memory) / 2**20
-
-
-def resident_peak() -> int:
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 2**10
-
-
-def device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"CPU ({(names or [platform.machine()])[0]})"
-
-
 def run(args: ScoringBenchmarkArguments) -> dict:
     """Measure everything, and return what goes into the JSON file."""
     torch.set_num_threads(args.threads)
@@ -217,9 +182,10 @@ def run(args: ScoringBenchmarkArguments) -> dict:
         for _ in range(args.repeats):
             for way in WAYS:
                 progress.set_description(f"{num_turns} turns, {way}")
-                gains[way], elapsed, peak = measure(ways[way], args.device)
-                seconds[way].append(elapsed)
-                peaks[way].append(peak)
+                meter = Meter(args.device)
+                gains[way] = meter.measured(way, ways[way])()
+                seconds[way].append(meter.seconds[way])
+                peaks[way].append(meter.peak_mib[way])
                 progress.update()
         best = {way: min(seconds[way]) for way in WAYS}
         results.append(
@@ -238,12 +204,7 @@ def run(args: ScoringBenchmarkArguments) -> dict:
     settings = {name: value for name, value in asdict(args).items() if name not in ("output", "table")}
     return {
         "device": device_name(args.device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "trl": trl.__version__,
-        },
+        "versions": versions(),
         "settings": settings,
         "num_parameters": model.num_parameters(),
         "results": results,
@@ -280,7 +241,7 @@ def markdown_page(reports: list[dict]) -> str:
         "Peak memory is what each adds to the model."
     ]
     for report in reports:
-        settings, versions = report["settings"], report["versions"]
+        settings = report["settings"]
         cpu = f", CPU time of {settings['threads']} thread(s)" if settings["device"] == "cpu" else ""
         sections.append(f"## {report['device']}")
         sections.append(markdown_table(report))
@@ -290,7 +251,7 @@ def markdown_page(reports: list[dict]) -> str:
             f"{settings['action_length']} an action, {settings['observation_length']} an observation, "
             f"{settings['placeholder_length']} a masked one; "
             f"the best of {settings['repeats']} repeats, interleaved{cpu}. "
-            f"{', '.join(f'{name} {version}' for name, version in versions.items())}."
+            f"{', '.join(f'{name} {version}' for name, version in report['versions'].items())}."
         )
     return "\n\n".join(sections) + "\n"
 

@@ -28,22 +28,16 @@ needed, or allocated memory on a GPU.
     python benchmarks/step.py --table            # write the page in the docs from the committed results
 """
 
-import ctypes
 import json
 import os
-import platform
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import transformers
-import trl
 from datasets import Dataset
-from scoring import device_name, resident_peak
+from meters import Meter, device_name, versions
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
@@ -113,9 +107,8 @@ class StepBenchmarkArguments:
 def make_tokenizer(args: StepBenchmarkArguments) -> PreTrainedTokenizerFast:
     """Every token is a word."""
     special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
-    # "dummy" and "other" are messages that the trainer renders to see where feedback begins
-    names = ["user", "assistant", "dummy", "other"]
-    words = [*special, *names, *(f"w{i}" for i in range(args.vocab_size - 7))]
+    names = ["user", "assistant"]
+    words = [*special, *names, *(f"w{i}" for i in range(args.vocab_size - 5))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), behavior="removed")
     return PreTrainedTokenizerFast(
@@ -168,8 +161,8 @@ class TalkEnvironment:
     """
     Whatever the agent says, the user answers.
 
-    **Observation**: the user's reply. **Tools**: none. **Reward**: some number that differs between rollouts.
-    **End**: by the number of turns.
+    **Observation**: the user's reply. **Tools**: none. **Reward**: some number that differs between rollouts, or 0 for
+    all where the row says that they tie. **End**: by the number of turns.
     """
 
     user: Talker
@@ -178,14 +171,22 @@ class TalkEnvironment:
         self._length = observation_length - SCAFFOLD
         self.masked_feedback = words(placeholder_length - SCAFFOLD, 0)
 
-    def reset(self, **row) -> None:
-        self.user = Talker(self._length)
+    def reset(self, ties: bool, **row) -> None:
+        self.user, self._ties = Talker(self._length), ties
 
     def get_reward(self) -> float:
-        return float(self.user.num_heard % 7)
+        return 0.0 if self._ties else float(self.user.num_heard % 7)
 
 
-def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_dir: str, **options) -> InfoPOTrainer:
+def make_trainer(
+    args: StepBenchmarkArguments,
+    num_turns: int,
+    way: str,
+    output_dir: str,
+    ties: tuple[bool, ...] = (False,),
+    **options,
+) -> InfoPOTrainer:
+    """A trainer that steps over as many groups as `ties` has entries, which say whether the rewards of each tie."""
     tokenizer = make_tokenizer(args)
     action_length, on_gpu = args.action_length, args.device.startswith("cuda")
     config = InfoPOConfig(
@@ -193,7 +194,7 @@ def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_
         info_gain_coef=0.0 if way == "grpo" else 0.5,
         info_gain_engine="auto" if way == "grpo" else way,
         max_turns=num_turns,
-        per_device_train_batch_size=args.num_generations,
+        per_device_train_batch_size=args.num_generations * len(ties),
         num_generations=args.num_generations,
         max_completion_length=num_turns * (action_length + args.observation_length),
         generation_kwargs={
@@ -203,6 +204,7 @@ def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_
         },
         learning_rate=0.0,
         max_steps=1,
+        shuffle_dataset=False,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -214,58 +216,13 @@ def make_trainer(args: StepBenchmarkArguments, num_turns: int, way: str, output_
     return InfoPOTrainer(
         make_model(args),
         args=config,
-        train_dataset=Dataset.from_list([{"prompt": prompt}] * args.num_generations),
+        train_dataset=Dataset.from_list([{"prompt": prompt, "ties": tie} for tie in ties]),
         processing_class=tokenizer,
         environment_factory=partial(TalkEnvironment, args.observation_length, args.placeholder_length),
     )
 
 
 # --------------------------------------------------------------------------------------------------------- measuring
-
-
-class Meter:
-    """Seconds and peak MiB of the parts of a step."""
-
-    def __init__(self, device: str):
-        self.on_gpu = device.startswith("cuda")
-        self.seconds: dict[str, float] = {}
-        self.peak_mib: dict[str, float] = {}
-
-    def now(self) -> float:
-        if self.on_gpu:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
-
-    def reset_peak(self) -> int:
-        """Make what is in memory now the peak, and return it in bytes."""
-        if self.on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-            return torch.cuda.memory_allocated()
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
-        Path("/proc/self/clear_refs").write_text("5")
-        return resident_peak()
-
-    def peak(self) -> int:
-        return torch.cuda.max_memory_allocated() if self.on_gpu else resident_peak()
-
-    def start(self) -> tuple[float, int]:
-        memory = self.reset_peak()
-        return self.now(), memory
-
-    def stop(self, part: str, started: tuple[float, int]) -> None:
-        start, memory = started
-        self.seconds[part] = self.seconds.get(part, 0.0) + self.now() - start
-        self.peak_mib[part] = max(self.peak_mib.get(part, 0.0), (self.peak() - memory) / 2**20)
-
-    def measured(self, part: str, function: Callable) -> Callable:
-        def wrapper(*args, **kwargs):
-            started = self.start()
-            result = function(*args, **kwargs)
-            self.stop(part, started)
-            return result
-
-        return wrapper
 
 
 class StepCallback(TrainerCallback):
@@ -280,17 +237,17 @@ class StepCallback(TrainerCallback):
         self.meter.seconds["update"] = self.meter.now() - self.step_start - others
 
 
-def measure_step(args: StepBenchmarkArguments, num_turns: int, way: str) -> tuple[Meter, list[list[int]]]:
+def measure_step(args: StepBenchmarkArguments, num_turns: int, way: str, **kwargs) -> tuple[Meter, list[list[int]]]:
     """One step: its parts, and the tokens of its completions."""
     meter = Meter(args.device)
     callback, completions = StepCallback(meter), []
     with TemporaryDirectory() as output_dir:
-        trainer = make_trainer(args, num_turns, way, output_dir)
+        trainer = make_trainer(args, num_turns, way, output_dir, **kwargs)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(callback)
         trainer._generate = meter.measured("generation", trainer._generate)
         trainer._calculate_rewards = meter.measured("reward", trainer._calculate_rewards)
-        for name in ("_mask_observations", "_score", "_fuse"):
+        for name in ("_mask_observations", "_leave_out", "_score", "_fuse"):
             setattr(trainer, name, meter.measured("scoring", getattr(trainer, name)))
         generate_and_score = trainer._generate_and_score_completions
 
@@ -390,12 +347,7 @@ def run(args: StepBenchmarkArguments) -> dict:
     torch.set_num_threads(args.threads)
     return {
         "device": device_name(args.device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "trl": trl.__version__,
-        },
+        "versions": versions(),
         "settings": {name: value for name, value in asdict(args).items() if name not in ("output", "table")},
         "num_parameters": make_model(args).num_parameters(),
         "steps": run_steps(args),
@@ -446,7 +398,7 @@ def markdown_page(reports: list[dict]) -> str:
         "optimizer. Peak memory is what a part adds to what was there before it."
     ]
     for report in reports:
-        settings, versions = report["settings"], report["versions"]
+        settings = report["settings"]
         unit = f"CPU time of {settings['threads']} thread(s)" if settings["device"] == "cpu" else "wall-clock"
         sections += [f"## {report['device']}", step_table(report)]
         sections.append(
@@ -455,7 +407,7 @@ def markdown_page(reports: list[dict]) -> str:
             f"{settings['prompt_length']} tokens of prompt, {settings['action_length']} an action, "
             f"{settings['observation_length']} an observation, {settings['placeholder_length']} a masked one. "
             f"Seconds are {unit}, the best of {settings['repeats']} repeats, interleaved. "
-            f"{', '.join(f'{name} {version}' for name, version in versions.items())}."
+            f"{', '.join(f'{name} {version}' for name, version in report['versions'].items())}."
         )
         if report["scaling"]:
             sections += [

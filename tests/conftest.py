@@ -12,10 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 import os
+import shutil
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 
@@ -30,3 +33,27 @@ if version("trl").startswith("1.15."):
     import plain_head
 
     plain_head.install()
+
+
+@pytest.fixture(scope="module")  # while it is open, its event loop keeps others from running
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `test`: playwright")
+    with playwright.sync_playwright() as api:
+        installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        if installed is None and not Path(api.chromium.executable_path).exists():
+            pytest.skip("no Chromium: install one, or run `playwright install chromium`")
+        browser = api.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(items):
+    """Of a test marked `quick(n)`, the cases after the first n are `thorough`."""
+    num_seen = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("quick"):
+            test = (item.path, item.cls, item.originalname)
+            num_seen[test] += 1
+            if num_seen[test] > marker.args[0]:
+                item.add_marker(pytest.mark.thorough)

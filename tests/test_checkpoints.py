@@ -145,6 +145,7 @@ make_trainer({output_dir!r}, options=OPTIONS | {{"save_total_limit": 1}}).train(
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth"])
 def test_run_killed_in_a_save_ends_where_the_whole_run_ends(whole, tmp_path, file):
     code = KILLED.format(tests=str(TESTS), file=file, output_dir=str(tmp_path))
@@ -205,6 +206,7 @@ REUSE = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("mode", "reuse"), [*(("plain", reuse) for reuse in REUSE), ("environment", "both")])
 def test_run_resumed_between_uses_of_its_rollouts_ends_where_the_whole_run_ends(tmp_path, caplog, mode, reuse):
     options = REUSE[reuse] | {"max_steps": 6}
@@ -219,6 +221,7 @@ def test_run_resumed_between_uses_of_its_rollouts_ends_where_the_whole_run_ends(
     assert "two uses" not in caplog.text
 
 
+@pytest.mark.thorough
 def test_run_resumed_in_a_later_epoch_sees_the_rows_in_the_order_of_the_whole_run(tmp_path):
     """Eight rows, two a step: an epoch has four steps."""
     whole = run(tmp_path / "whole", max_steps=10)
@@ -235,6 +238,7 @@ def test_rollouts_are_saved_only_between_two_uses(tmp_path):
     assert not list(tmp_path.glob("checkpoint-*/rollouts_0.pt"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("reason", ["are not in it", "are of another layout .num_iterations was 2 and is 4."])
 def test_lost_rollouts_are_told_with_the_way_out(tmp_path, caplog, reason):
     checkpoint = tmp_path / "checkpoint-1"

@@ -354,6 +354,7 @@ class TestBlindSubmissions:
                     for answer, (_, value) in zip(told, hidden_tests(name, variant))
                 )
 
+    @pytest.mark.thorough
     @needs_sandbox
     def test_through_the_sandbox_with_a_look_at_the_inputs(self):
         # Looks for its inputs, wherever they may be, and answers what is right for most of the details that fit them
@@ -570,6 +571,7 @@ class TestPolicies:
     def test_never_asking_fails(self):
         assert mean_reward(never_asking_policy, cocode_dataset("test", 100)) <= 0.2
 
+    @pytest.mark.thorough
     def test_random_fails(self):
         assert mean_reward(RandomPolicy(), cocode_dataset("test", 100)) <= 0.2
 

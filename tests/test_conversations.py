@@ -243,7 +243,11 @@ MODES = {
     "tools only": (ToolsOnlyEnvironment, ["qwen3"]),
     "both": (TalkAndToolsEnvironment, ["qwen3", "qwen2_5", "real_qwen"]),
 }
-CASES = [(mode, tokenizer) for mode, (_, tokenizers) in MODES.items() for tokenizer in tokenizers]
+CASES = [
+    pytest.param(mode, tokenizer, marks=[pytest.mark.thorough] if tokenizer == "real_qwen" else [])
+    for mode, (_, tokenizers) in MODES.items()
+    for tokenizer in tokenizers
+]
 
 
 @pytest.mark.parametrize(("mode", "tokenizer"), CASES)
@@ -342,6 +346,7 @@ class BlocksDoneEnvironment(BlocksEnvironment):
     done: bool = False
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "environments", [(SyncEnvironment, SyncDoneEnvironment), (BlocksEnvironment, BlocksDoneEnvironment)]
 )
@@ -374,6 +379,7 @@ def stops(trainer) -> list[dict]:
     ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("environment", "options", "possible"),
     [

@@ -157,6 +157,7 @@ def shown_forms(secret):
     yield str(int.from_bytes(secret.encode().ljust(9, b"!")))
 
 
+@pytest.mark.thorough
 @given(st.data())
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 def test_planted_secrets_are_never_written(data):

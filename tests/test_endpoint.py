@@ -198,6 +198,7 @@ class TestBounds:
         assert f"more than {MAX_RESPONSE_BYTES} bytes" in error
         assert ("status 500" in error) == ("error" in name)
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("make", ["make_user", "make_policy"])
     def test_memory_does_not_grow_with_what_is_sent(self, make):
         script = MEMORY.format(tests=str(Path(__file__).parent), make=make)
@@ -253,6 +254,7 @@ class TestBounds:
                 assert re.search(rf"1 attempt\. It was: status {status}\. It redirects.*set `base_url`", str(error))
             assert other.headers == []
 
+    @pytest.mark.quick(1)
     @both
     def test_many_retries_with_small_delays(self, make):
         with socket.socket() as bound:

@@ -68,6 +68,7 @@ ENDS = {
 }
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("environment", [Counted, AsyncCounted, Named])
 @pytest.mark.parametrize("reason", ENDS)
 def test_an_environment_is_told_once_how_its_episode_ended(tmp_path, monkeypatch, environment, reason):
@@ -197,6 +198,7 @@ def test_a_user_who_fails_in_it_has_failed(tmp_path, monkeypatch):
         play(tmp_path, Counted, ["hello"])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("reason", [3, "", " ", False, ["late"]])
 def test_a_reason_is_text_or_none(tmp_path, monkeypatch, reason):
     monkeypatch.setattr(Counted, "reason", reason)

@@ -1047,6 +1047,7 @@ def quickstart_policy(tmp_path_factory):
     return path
 
 
+@pytest.mark.thorough
 def test_greedy_evaluation_is_what_the_quick_start_plays(quickstart_policy):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -1293,6 +1294,7 @@ def test_names_are_no_markup():
     assert capture.get().count(name) == 3
 
 
+@pytest.mark.thorough
 def test_command_prints_the_matrix_of_the_quick_start(quickstart_policy, tmp_path, capsys):
     personas = ["plain", "terse", "chatty", "forgetful", "evasive"]
     command = ["eval", "--policies", f"plain={quickstart_policy}", "--users", *personas, "--num_tasks", "3"]

@@ -103,6 +103,7 @@ def test_unknown_persona(tmp_path, script, in_file, capsys):
     assert "'chatty'" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES)
 def test_example_trains_a_warm_started_policy(tmp_path, family):
     if family in ("explore", "mastermind"):

@@ -149,6 +149,7 @@ def rewards(episodes):
     return [episode.environment.get_reward() for episode in episodes]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", FAMILIES)
 class TestPolicies:
     def test_the_oracle_succeeds_by_reading_alone(self, name, held_out, play):
@@ -197,6 +198,7 @@ class TestFeedback:
         num_turns = int(re.search(r"You have (\d+) turns", instructions)[1])
         assert num_turns / len(CODES) <= 0.1
 
+    @pytest.mark.thorough
     def test_sokoban_is_the_control_that_needs_none(self, held_out, play):
         def plans_ahead(messages, tools):
             return call(solve(messages[0]["content"])[age(messages)])
@@ -233,6 +235,7 @@ def mastermind_level(row):
     return str(json.loads(env.user.level())["secret_code"])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("draw", "level"),
     [
@@ -393,6 +396,7 @@ class TestSokoban:
         # The goal is under the player
         assert solve(BOARD + "# # # # #\n# _ X P #\n# _ _ _ #\n# # # # #\n") == ["down", "left", "left", "up", "right"]
 
+    @pytest.mark.thorough
     def test_solutions_are_shortest(self):
         """No sequence of fewer moves solves a level, tried out with textarena."""
         for row in sokoban_dataset("train", 2, num_boxes=1):

@@ -39,6 +39,7 @@ from fault_injection import (
 from trl_infopo.rollout import MALFORMED_CALL
 
 
+pytestmark = pytest.mark.thorough
 PROGRAM = Path(__file__).with_name("fault_injection.py")
 
 

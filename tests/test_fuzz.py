@@ -245,6 +245,7 @@ def assert_sound(loop: str, plays: list[Play], may_end: bool = True, **options) 
             forget(trainer)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("loop", LOOPS)
 @bounded(12)
 @given(actions=st.lists(action_lists, min_size=4, max_size=4))
@@ -254,6 +255,7 @@ def test_no_policy_ends_a_run(loop, actions):
     assert_sound(loop, plays, may_end=False)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
 @bounded(12)
 @given(plays=batches(replies=st.just(PARIS)))
@@ -261,6 +263,7 @@ def test_no_tool_ruins_a_run(loop, plays):
     assert_sound(loop, plays)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["our loop", "our loop, asynchronous"])
 @bounded(12)
 @given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
@@ -270,6 +273,7 @@ def test_no_user_ruins_a_run(loop, plays, odd, outcome):
     assert_sound(loop, plays)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["our loop", "our loop, asynchronous"])
 @bounded(8)
 @given(texts=st.lists(odd_text.filter(str.strip), min_size=4, max_size=4))
@@ -292,6 +296,7 @@ def test_no_reply_ends_a_run_without_its_place(what):
     assert len(str(error)) < 1000
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("template", ["qwen2_5", "qwen3_5_nothink", "qwen3_5_think"])
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
 @bounded(3)

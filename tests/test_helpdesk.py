@@ -218,6 +218,7 @@ class TestPolicies:
     def test_never_asking_fails(self, rows):
         assert mean(never_asking, rows) <= 0.1
 
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("values_per_message", [1, 3, None])
     def test_reading_out_the_database_fails(self, rows, values_per_message):
         policy = partial(reading_out, values_per_message=values_per_message)
@@ -248,6 +249,7 @@ class TestPolicies:
 
 
 class TestReward:
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("tool", WRITES)
     def test_a_wrong_extra_write_scores_zero(self, rows, db, tool):
         [order_id] = db.execute("SELECT order_id FROM orders WHERE status = 'processing' LIMIT 1").fetchone()

@@ -172,6 +172,7 @@ def fusions(monkeypatch):
 # ---- GRPO is contained
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("mode", MODES)
 def test_zero_coef_is_grpo(tmp_path, mode):
     grpo, grpo_forwards = train(make_trainer(tmp_path / "grpo", mode, GRPOTrainer))
@@ -210,6 +211,7 @@ def test_batch_without_scored_turn_is_grpo(tmp_path, mode):
 # ---- what is scored
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("mode", "template"),
     [("environment", "qwen3"), ("environments", "qwen3"), ("tools", "qwen3"), ("environment", "qwen2_5")],
@@ -445,9 +447,46 @@ def test_group_without_feedback_keeps_its_outcome_advantages(tmp_path, fusions):
     assert (fused.information_advantages[4:] != 0).any()
 
 
+def test_groups_in_which_information_has_no_weight_are_not_scored(tmp_path, fusions, scores):
+    """Those whose rewards tie train as if all were scored, the others on their outcome."""
+
+    def first_ties(completion_ids, **kwargs):
+        return [float(i % 2) if i >= 4 else 1.0 for i in range(len(completion_ids))]
+
+    options = {"max_steps": 1, "gate_temperature": 0.05, "info_gain_rescale": False}
+    logs = []
+    for weight in (0.0, 0.01):
+        rollout_func = ScriptedRollouts(lambda i: 2)
+        options["info_gain_min_weight"] = weight
+        kwargs = {"rollout_func": rollout_func, "options": options, "reward_funcs": first_ties}
+        trainer = make_trainer(tmp_path, "rollout_func", **kwargs)
+        trainer.train()
+        logs.append(trainer.state.log_history[0])
+    (_, _, all_scored), (args, _, fused) = fusions.calls
+    gains = args[2]
+    assert gains[:4].isfinite().any(dim=1).all()
+    assert gains[4:].isnan().all()
+    torch.testing.assert_close(fused.turn_advantages[:4], all_scored.turn_advantages[:4])
+    torch.testing.assert_close(fused.turn_advantages[4:, 0], args[1][4:])
+    assert (all_scored.turn_advantages[4:] - fused.turn_advantages[4:]).abs().max() < 0.01  # what was left out
+    assert [log.get("infopo/skipped_groups") for log in logs] == [None, 0.5]
+    assert [sum(m is not None for rollout in call[0][4] for m in rollout) for call in scores.calls] == [16, 8]
+
+
+def test_all_groups_decided_is_no_missing_gain(tmp_path, recwarn):
+    options = {"max_steps": 12, "gate_temperature": 1e-3, "info_gain_min_weight": 0.1, "learning_rate": 0.0}
+    rollout_func = ScriptedRollouts(lambda i: 2)
+    reward = lambda completion_ids, **kwargs: [float(i % 2) for i in range(len(completion_ids))]  # noqa: E731
+    trainer = make_trainer(tmp_path, "rollout_func", rollout_func=rollout_func, options=options, reward_funcs=reward)
+    trainer.train()
+    assert logged(trainer, "infopo/skipped_groups") == [1.0] * 12
+    assert not [w for w in recwarn if "No turn of the last" in str(w.message)]
+
+
 # ---- TRL's options
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(
     "options",
     [
@@ -569,6 +608,7 @@ def test_gains_can_be_logged_without_training_on_them(tmp_path):
     assert len(logged(infopo, "infopo/information_gain/mean")) == 3
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("adaptive", [False, True], ids=["plain gate", "adaptive gate"])
 def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, adaptive):
     options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
@@ -668,6 +708,9 @@ def test_metrics_are_those_of_the_batch(tmp_path, scores):
         ({"gate": "open"}, ["gate", "open", "variance"]),
         ({"info_gain_batch_size": 0}, ["info_gain_batch_size", "0"]),
         ({"info_gain_coef": 0.0, "info_gain_only": True}, ["info_gain_only", "info_gain_coef"]),
+        ({"info_gain_min_weight": -1.0}, ["info_gain_min_weight", "-1.0"]),
+        ({"info_gain_min_weight": 0.3}, ["info_gain_min_weight", "0.3", "0.25"]),
+        ({"info_gain_min_weight": 0.1, "gate_agreement": True}, ["info_gain_min_weight", "gate_agreement"]),
         ({"max_turns": 0}, ["max_turns", "0"]),
         ({"max_turns": 3, "max_tool_calling_iterations": 2}, ["max_turns", "max_tool_calling_iterations"]),
     ],

@@ -12,104 +12,35 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-import ctypes
 import math
-import re
-import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_scoring import (
+    assert_equal,
+    naive_gains,
+    naive_logps,
+    recorded_forwards,
+    rollout,
+    see_the_other_branches,
+    see_the_whole_trunk,
+)
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from tiny_models import REPLAY_MODELS, TREE_MODELS, VOCAB_SIZE, random_rollouts, tiny_model
+from tiny_models import REPLAY_MODELS, TREE_MODELS, random_rollouts, tiny_model
 from torch import nn
-from torch.nn.attention.flex_attention import BlockMask
-from torch.utils._python_dispatch import TorchDispatchMode
 from trl.trainer.utils import add_fused_lm_head
 
-from trl_infopo import engines, information_gain
 from trl_infopo.causal_lm import CausalLM
 from trl_infopo.information_gain import score_information_gain, select_engine
-from trl_infopo.turns import Turn, segment_turns
+from trl_infopo.turns import segment_turns
 
 
 ENGINES = ["tree", "replay"]
 ESTIMATORS = ["log_ratio", "kl"]
-
-
-@torch.no_grad()
-def naive_logps(model: nn.Module, ids: list[int], num_labels: int, temperature: float) -> torch.Tensor:
-    """Log-probabilities over the vocabulary at the last `num_labels` tokens of one unpadded row."""
-    logits = model(input_ids=torch.tensor([ids])).logits[0].float()
-    return (logits / temperature).log_softmax(-1)[-num_labels - 1 : -1]
-
-
-def naive_gains(
-    model: nn.Module,
-    prompt_ids: list[list[int]],
-    completion_ids: list[list[int]],
-    turns: list[list[Turn]],
-    masked_observations: list[list[list[int] | None]],
-    temperature: float = 1.0,
-    estimator: str = "log_ratio",
-) -> torch.Tensor:
-    """The definition: two plain forwards for each turn that has feedback, its masked form and a following action."""
-    gains = torch.full((len(turns), max(len(t) for t in turns)), math.nan)
-    for rollout, (prompt, completion) in enumerate(zip(prompt_ids, completion_ids)):
-        for k, turn in enumerate(turns[rollout][:-1]):
-            masked = masked_observations[rollout][k]
-            if masked is None:
-                continue
-            action = [completion[i] for i in turns[rollout][k + 1].action]
-            before = prompt + completion[: turn.observation.start]
-            observation = [completion[i] for i in turn.observation]
-            factual, counterfactual = (
-                naive_logps(model, before + o + action, len(action), temperature) for o in (observation, masked)
-            )
-            if estimator == "kl":
-                summands = (factual.exp() * (factual - counterfactual)).sum(-1)
-            else:
-                summands = (factual - counterfactual)[range(len(action)), action]
-            gains[rollout, k] = summands.mean()
-    return gains
-
-
-def assert_equal(actual: torch.Tensor, expected: torch.Tensor, tolerance: float):
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance, equal_nan=True)
-
-
-def rollout(action: list[int], observation: list[int], masked: list[int] | None, following: list[int]) -> dict:
-    """One rollout of two turns, as arguments of `score_information_gain`."""
-    action_mask = [1] * len(action) + [0] * len(observation) + [1] * len(following)
-    return {
-        "prompt_ids": [[5, 6, 7]],
-        "completion_ids": [action + observation + following],
-        "turns": [segment_turns(action_mask)],
-        "masked_observations": [[masked, None]],
-    }
-
-
-@contextmanager
-def recorded_rows(module: nn.Module):
-    """How many vectors each call of a module gives back."""
-    calls = []
-    hook = module.register_forward_hook(lambda module, args, output: calls.append(output.shape[:-1].numel()))
-    yield calls
-    hook.remove()
-
-
-@contextmanager
-def recorded_forwards(model: nn.Module):
-    """One entry per call of a model."""
-    calls = []
-    hook = model.register_forward_pre_hook(lambda module, args: calls.append(module))
-    yield calls
-    hook.remove()
 
 
 # ------------------------------------------------------------------------------------- agreement with the definition
@@ -369,18 +300,6 @@ def test_auto_falls_back_to_replay_and_tree_is_an_error(name):
         score_information_gain(model, **rollouts, engine="tree")
 
 
-def see_the_whole_trunk(mask: Callable) -> Callable:
-    return lambda self, trunk_length, segment, position, start, first: mask(
-        self, trunk_length, segment, position, torch.full_like(start, trunk_length), first
-    )
-
-
-def see_the_other_branches(mask: Callable) -> Callable:
-    return lambda self, trunk_length, segment, position, start, first: mask(
-        self, trunk_length, segment.clamp(max=0), position, start, first
-    )
-
-
 @pytest.mark.parametrize("leaky", [see_the_whole_trunk, see_the_other_branches])
 @pytest.mark.parametrize("name", ["qwen3", "gemma2", "gpt_oss"])
 def test_auto_notices_branches_that_see_what_they_must_not(name, leaky, monkeypatch):
@@ -481,325 +400,6 @@ def test_prompt_learning_falls_back_to_replay(peft_config):
         assert_equal(gains, naive_gains(model, **rollouts, estimator=estimator), 1e-4)
     with pytest.raises(ValueError, match=r"`engine` is 'tree', but .*virtual tokens"):
         score_information_gain(model, **rollouts, engine="tree")
-
-
-# ----------------------------------------------------------------------------------- long trajectories, in pieces
-
-
-@contextmanager
-def branch_tokens(value: int):
-    """Let the tree engine run so many tokens of branches in a forward."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(engines, "BRANCH_TOKENS", value)
-        yield
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("name", TREE_MODELS)
-def test_gains_do_not_depend_on_how_branches_are_packed(name, estimator):
-    model, rollouts = tiny_model(name), random_rollouts(seed=4, num_rollouts=4, max_turns=8)
-    arguments = {**rollouts, "engine": "tree", "estimator": estimator, "batch_size": 3}
-    expected = score_information_gain(model, **arguments)
-    for value in (10, 40):
-        with branch_tokens(value):
-            assert_equal(score_information_gain(model, **arguments), expected, 1e-5)
-
-
-@given(st.integers(0, 10_000), st.integers(1, 4), st.sampled_from([None, 1, 2]), st.integers(1, 100))
-@settings(max_examples=25, deadline=None)
-def test_any_packing_agrees_with_the_definition(seed, num_rollouts, batch_size, value):
-    model, rollouts = tiny_model("qwen2_mixed_sliding"), random_rollouts(seed, num_rollouts, max_turns=6)
-    with branch_tokens(value):
-        gains = score_information_gain(model, **rollouts, engine="tree", batch_size=batch_size)
-    assert_equal(gains, naive_gains(model, **rollouts), 1e-4)
-
-
-@pytest.mark.parametrize("value", [1, 7, 30])
-@pytest.mark.parametrize("name", ["qwen3", "mistral_sliding", "gpt_oss"])
-def test_packing_changes_nothing_in_eager_attention(name, value):
-    model, rollouts = tiny_model(name, attn_implementation="eager"), random_rollouts(seed=2)
-    with branch_tokens(value):
-        gains = score_information_gain(model, **rollouts, engine="tree")
-    assert_equal(gains, naive_gains(model, **rollouts), 1e-4)
-
-
-def long_rollout(num_turns: int, prompt: int = 64, action: int = 24, observation: int = 40) -> dict[str, list]:
-    """One trajectory of many turns, as arguments of `score_information_gain`."""
-    generator = torch.Generator().manual_seed(0)
-    action_mask = [1] * action + ([0] * observation + [1] * action) * (num_turns - 1)
-    ids = torch.randint(3, VOCAB_SIZE, (prompt + len(action_mask) + 12,), generator=generator).tolist()
-    return {
-        "prompt_ids": [ids[:prompt]],
-        "completion_ids": [ids[prompt:-12]],
-        "turns": [segment_turns(action_mask)],
-        "masked_observations": [[ids[-12:]] * num_turns],
-    }
-
-
-class LargestTensor(TorchDispatchMode):
-    """The largest number of elements that an operation made, views apart."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        output = func(*args, **(kwargs or {}))
-        if isinstance(output, torch.Tensor) and output.untyped_storage().nbytes() >= output.numel():
-            self.numel = max(self.numel, output.numel())
-        return output
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("engine", ENGINES)
-def test_no_tensor_grows_with_the_square_of_the_length(engine, estimator, monkeypatch):
-    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 2**13)
-    monkeypatch.setattr(engines, "BRANCH_TOKENS", 64)
-    model, largest = tiny_model("qwen3", max_position_embeddings=8192), {}
-    for num_turns in (16, 32):
-        rollout = long_rollout(num_turns)
-        with LargestTensor() as mode:
-            score_information_gain(model, **rollout, engine=engine, estimator=estimator, batch_size=1)
-        largest[num_turns] = mode.numel
-        num_tokens = len(rollout["prompt_ids"][0]) + len(rollout["completion_ids"][0])
-        # Masks have 64 rows, the MLP 96 values a token; S x S would be more than 1000 values a token, all logits 128
-        assert mode.numel <= 100 * (num_tokens + 64)
-    assert largest[32] <= 2.1 * largest[16]
-
-
-def test_a_branch_longer_than_a_forward_goes_in_pieces():
-    model, rollout = tiny_model("qwen3"), long_rollout(3, action=90)
-    with branch_tokens(32), recorded_rows(model.get_input_embeddings()) as forwards:
-        gains = score_information_gain(model, **rollout, engine="tree")
-    assert_equal(gains, naive_gains(model, **rollout), 1e-4)
-    assert len(forwards) > 3
-    assert max(forwards[1:]) <= 32
-
-
-def test_branches_need_no_more_of_the_trunk_than_what_they_see(monkeypatch):
-    widths, mask = [], CausalLM.attention_mask
-
-    def recorded(self, trunk_length, *args, **kwargs):
-        widths.append(trunk_length)
-        return mask(self, trunk_length, *args, **kwargs)
-
-    monkeypatch.setattr(CausalLM, "attention_mask", recorded)
-    model, rollout = tiny_model("qwen3", max_position_embeddings=4096), long_rollout(12)
-    with branch_tokens(40):  # one branch in a forward
-        score_information_gain(model, **rollout, engine="tree")
-    assert widths == [64 + turn.observation.start for turn in reversed(rollout["turns"][0][:-1])]
-
-
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, rollout: dict[str, list]):
-    """An update as TRL does it: fused LM head, gradient checkpointing."""
-    input_ids = torch.tensor([rollout["prompt_ids"][0] + rollout["completion_ids"][0]])
-    model.train()
-    model(input_ids=input_ids, labels=input_ids, fused_lm_head=True, use_cache=False).log_probs.sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="Resident memory is read from Linux's /proc.")
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_long_trajectory_scores_within_the_memory_of_its_training_step(estimator):
-    def peak_mib(function: Callable) -> float:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-        before = resident_peak()
-        function()
-        return (resident_peak() - before) / 2**10
-
-    def resident_peak() -> int:
-        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-
-    rollout = long_rollout(50, prompt=1152, action=100, observation=208)
-    num_tokens = len(rollout["prompt_ids"][0]) + len(rollout["completion_ids"][0])
-    assert num_tokens > 16_000
-    size = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "vocab_size": 8192}
-    model = tiny_model("llama", max_position_embeddings=32768, initializer_range=0.02, **size)
-    scoring = peak_mib(lambda: score_information_gain(model, **rollout, engine="tree", estimator=estimator))
-    add_fused_lm_head(model)
-    model.gradient_checkpointing_enable()
-    optimizer = torch.optim.AdamW(model.parameters())
-    training = peak_mib(lambda: train_step(model, optimizer, rollout))
-    assert scoring <= training
-
-
-# ------------------------------------------------------------------------------------------------- flex attention
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("qwen3", engines.BRANCH_TOKENS), ("qwen3", 24), ("gemma2", 24), ("llama4_text", 24), ("cohere2", 24)],
-)
-def test_flex_attention_agrees_with_the_definition(name, value):
-    model, rollouts = tiny_model(name, attn_implementation="flex_attention"), random_rollouts(seed=3, num_rollouts=2)
-    expected = naive_gains(tiny_model(name, attn_implementation="eager"), **rollouts)
-    with branch_tokens(value), torch.compiler.set_stance("force_eager"):
-        for engine in ENGINES:
-            assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
-
-
-def test_auto_chooses_tree_in_flex_attention():
-    with torch.compiler.set_stance("force_eager"):
-        engine, reason = select_engine(tiny_model("qwen3", attn_implementation="flex_attention"))
-    assert engine == "tree", reason
-
-
-def test_flex_attention_gets_block_masks(monkeypatch):
-    masks, hidden_states = [], CausalLM.hidden_states
-
-    def recorded(self, rows, at, attention_mask=None, **inputs):
-        masks.append(attention_mask)
-        return hidden_states(self, rows, at, attention_mask=attention_mask, **inputs)
-
-    monkeypatch.setattr(CausalLM, "hidden_states", recorded)
-    model = tiny_model("gemma3_text", attn_implementation="flex_attention")
-    with torch.compiler.set_stance("force_eager"):
-        score_information_gain(model, **random_rollouts(seed=1), engine="tree")
-    trunk, branches = masks
-    assert trunk is None
-    assert set(branches) == {"full_attention", "sliding_attention"}
-    assert all(isinstance(mask, BlockMask) for mask in branches.values())
-
-
-@pytest.mark.parametrize("leaky", [see_the_whole_trunk, see_the_other_branches])
-def test_auto_notices_leaks_in_flex_attention(leaky, monkeypatch):
-    monkeypatch.setattr(CausalLM, "attention_mask", leaky(CausalLM.attention_mask))
-    with torch.compiler.set_stance("force_eager"):
-        engine, reason = select_engine(tiny_model("qwen3", attn_implementation="flex_attention"))
-    assert engine == "replay"
-    assert "branches see what they must not" in reason
-
-
-@pytest.mark.slow
-def test_compiled_flex_attention_agrees_with_the_definition():
-    # Full attention only: with sliding windows, compilation for a CPU failed with torch 2.13
-    model, rollouts = tiny_model("qwen3", attn_implementation="flex_attention"), random_rollouts(seed=1)
-    gains = score_information_gain(model, **rollouts, engine="tree")
-    assert_equal(gains, naive_gains(tiny_model("qwen3", attn_implementation="eager"), **rollouts), 1e-4)
-
-
-@pytest.mark.parametrize(
-    "attn_implementation", ["flash_attention_2", "flash_attention_3", "kernels-community/flash-attn2"]
-)
-def test_attention_without_masks_of_our_own_is_scored_with_replay(attn_implementation):
-    # As transformers sets it where the kernel is installed; the choice reads nothing else
-    model = tiny_model("qwen3")
-    model.config._attn_implementation_internal = attn_implementation
-    engine, reason = select_engine(model)
-    assert engine == "replay"
-    assert attn_implementation in reason
-
-
-# ------------------------------------------------------------------------------------------------------- cost
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_logits_stay_within_their_budget(estimator, engine, monkeypatch):
-    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
-    arguments = {**rollouts, "engine": engine, "estimator": estimator, "batch_size": 4}
-    expected = score_information_gain(model, **arguments)
-    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 6 * VOCAB_SIZE)
-    with recorded_rows(model.lm_head) as calls:
-        gains = score_information_gain(model, **arguments)
-    assert_equal(gains, expected, 1e-5)
-    assert max(calls) <= 6
-    assert len(calls) > 5
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_known_log_probabilities_save_the_factual_forward(temperature):
-    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
-    lengths = [len(completion) for completion in rollouts["completion_ids"]]
-    factual_logps = torch.full((4, max(lengths)), math.nan)
-    for row, (prompt, completion) in enumerate(zip(rollouts["prompt_ids"], rollouts["completion_ids"])):
-        logps = naive_logps(model, prompt + completion, len(completion), temperature)
-        factual_logps[row, : len(completion)] = logps[range(len(completion)), completion]
-
-    arguments = {**rollouts, "engine": "replay", "temperature": temperature}
-    with recorded_rows(model.get_input_embeddings()) as forwards:
-        expected = score_information_gain(model, **arguments)
-    with recorded_rows(model.get_input_embeddings()) as fewer_forwards:
-        gains = score_information_gain(model, **arguments, factual_logps=factual_logps)
-    assert_equal(gains, expected, 1e-4)
-    assert len(fewer_forwards) == len(forwards) - 1
-
-    # They are of no use to the others
-    for options in ({"engine": "tree"}, {"engine": "replay", "estimator": "kl"}):
-        arguments = {**rollouts, "temperature": temperature, **options}
-        gains = score_information_gain(model, **arguments, factual_logps=factual_logps * math.nan)
-        assert_equal(gains, score_information_gain(model, **arguments), 0)
-
-
-def test_tree_runs_two_forwards_a_batch():
-    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1, num_rollouts=4)
-    with recorded_rows(model.get_input_embeddings()) as forwards:
-        score_information_gain(model, **rollouts, engine="tree")
-    assert len(forwards) == 2
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_more_work_on_another_process_leaves_the_gains_alone(engine, estimator):
-    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=1)
-    arguments = {**rollouts, "engine": engine, "estimator": estimator, "batch_size": 2}
-    with recorded_forwards(model) as forwards:
-        expected = score_information_gain(model, **arguments)
-    with recorded_forwards(model) as more_forwards:
-        gains = score_information_gain(model, **arguments, max_over_processes=lambda counts: [n + 2 for n in counts])
-    assert_equal(gains, expected, 0)
-    assert len(more_forwards) > len(forwards)
-
-
-@pytest.mark.parametrize("branch_tokens", [engines.BRANCH_TOKENS, 12])
-@pytest.mark.parametrize("with_factual_logps", [False, True])
-@pytest.mark.parametrize("engine", ENGINES)
-def test_every_process_runs_the_same_number_of_forwards(engine, with_factual_logps, branch_tokens, monkeypatch):
-    monkeypatch.setattr(information_gain, "LOGITS_IN_MEMORY", 6 * VOCAB_SIZE)
-    monkeypatch.setattr(engines, "BRANCH_TOKENS", branch_tokens)
-    model = tiny_model("qwen3")
-    empty = {
-        "prompt_ids": [[5]],
-        "completion_ids": [[6]],
-        "turns": [segment_turns([1])],
-        "masked_observations": [[None]],
-    }
-    processes = [random_rollouts(1, num_rollouts=5), random_rollouts(2, num_rollouts=2), empty]
-    options = {"engine": engine, "batch_size": 2}
-    if with_factual_logps:
-        options["factual_logps"] = torch.zeros(5, 200)
-
-    counts_of_processes = []
-    for rollouts in processes:
-        score_information_gain(
-            model,
-            **rollouts,
-            **options,
-            max_over_processes=lambda counts: counts_of_processes.append(counts) or counts,
-        )
-    most = [max(counts) for counts in zip(*counts_of_processes)]
-    assert most != counts_of_processes[1]
-
-    num_forwards = []
-    for rollouts in processes:
-        with recorded_forwards(model) as forwards:
-            gains = score_information_gain(model, **rollouts, **options, max_over_processes=lambda counts: most)
-        num_forwards.append(len(forwards))
-        assert_equal(gains, score_information_gain(model, **rollouts, **options), 1e-5)
-    assert len(set(num_forwards)) == 1
-    assert num_forwards[0] > 0
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_no_work_on_any_process_costs_no_forward(engine):
-    model, arguments = tiny_model("qwen3"), rollout([10], [20], None, [50])
-    with recorded_forwards(model) as forwards:
-        gains = score_information_gain(model, **arguments, engine=engine, max_over_processes=lambda counts: counts)
-    assert gains.isnan().all()
-    assert forwards == []
 
 
 # ---------------------------------------------------------------------------------------------------- wrong arguments

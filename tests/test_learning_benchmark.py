@@ -339,6 +339,7 @@ class TestTables:
 
 
 class TestRuns:
+    @pytest.mark.thorough
     @pytest.mark.parametrize("regime_name", ["forced", pytest.param("clarify", marks=pytest.mark.slow)])
     def test_the_same_seed_gives_the_same_result(self, regime_name, tmp_path):
         first, second = (train(regime_name, "shuffled", 0, TINY, tmp_path) for _ in range(2))
@@ -351,6 +352,7 @@ class TestRuns:
         assert all("tied_groups" in point["training"] for point in first["curve"][1:])
         assert len(json.dumps(first)) < 10_000
 
+    @pytest.mark.thorough
     def test_arms_of_a_seed_start_from_the_same_weights(self, tmp_path):
         starts = [train("booking", arm, 0, TINY, tmp_path)["curve"][0] for arm in ("grpo", "group")]
         assert starts[0] == starts[1]
@@ -358,6 +360,7 @@ class TestRuns:
         assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
         assert other["settings"]["warm_start"]["seed"] == 1
 
+    @pytest.mark.thorough
     def test_other_demonstrations_make_another_warm_start(self, monkeypatch, tmp_path):
         """Where only the code of a family changed, no weights of before are taken."""
         settings = warm_start_settings(REGIMES["booking"], 0, TINY)

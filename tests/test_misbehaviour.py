@@ -161,6 +161,7 @@ LOOPS = pytest.mark.parametrize("environment", [Tools, ToolsAndUser])
 # ---- text that no tokenizer takes
 
 
+@pytest.mark.quick(3)
 @LOOPS
 @pytest.mark.parametrize(
     "call",
@@ -216,6 +217,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("call", BROKEN)
 def test_a_malformed_call_goes_back_to_the_agent(tmp_path, monkeypatch, call):
     gains = []
@@ -263,6 +265,7 @@ def test_malformed_calls_are_told_from_speech(template, call, speech):
 # ---- failures
 
 
+@pytest.mark.quick(3)
 @LOOPS
 @pytest.mark.parametrize("tool", ["fail", "fail_later"])
 @pytest.mark.parametrize("how", ["exit", "unspeakable", "unspeakable_result"])
@@ -273,6 +276,7 @@ def test_what_a_tool_raises_is_told_to_the_agent(tmp_path, environment, tool, ho
     assert logged(trainer, "infopo/tools/failures") == [len(completions)]
 
 
+@pytest.mark.quick(2)
 @LOOPS
 @pytest.mark.parametrize("tool", ["fail", "fail_later"])
 def test_a_user_who_fails_inside_a_tool_ends_the_run(tmp_path, environment, tool):
@@ -280,6 +284,7 @@ def test_a_user_who_fails_inside_a_tool_ends_the_run(tmp_path, environment, tool
         play(tmp_path, environment, [calls(f'"{tool}"', '{"how": "user"}'), "oh"])
 
 
+@pytest.mark.quick(2)
 @LOOPS
 @pytest.mark.parametrize("tool", ["nap", "sleep"])
 def test_a_tool_that_takes_too_long_is_told_to_the_agent(tmp_path, environment, tool):
@@ -316,6 +321,7 @@ class ExitInAsyncReward(Tools):
         sys.exit(0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("environment", [ExitInReset, ExitInReward, ExitInAsyncReward])
 def test_an_exit_is_no_end_of_the_training(tmp_path, environment):
     with pytest.raises(RuntimeError, match="exit|Exit"):

@@ -82,6 +82,7 @@ def pretrained(tmp_path, **kwargs) -> PeftModel:
     return PeftModel.from_pretrained(make_model(make_tokenizer()), tmp_path / "adapter", is_trainable=True, **kwargs)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", NEW_ADAPTERS)
 def test_only_the_adapter_is_trained(tmp_path, monkeypatch, name):
     scoring = Scoring(monkeypatch)
@@ -167,6 +168,7 @@ def test_the_tree_engine_refuses_prompt_learning(tmp_path, name):
         make_trainer(tmp_path, "rollout_func", options={"info_gain_engine": "tree"}, peft_config=PROMPT_LEARNING[name])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("engine", ["tree", "replay"])
 def test_qlora(tmp_path, engine):
     bitsandbytes = pytest.importorskip("bitsandbytes")

@@ -13,7 +13,6 @@
 # limitations under the License.
 import json
 import re
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,18 +80,6 @@ def write_traces(
         table = pa.Table.from_pylist(rows, schema)
         pyarrow.parquet.write_table(table, directory / f"train-{step:07d}-0.parquet")
     return run_dir
-
-
-@pytest.fixture(scope="module")  # while it is open, its event loop keeps others from running
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `test`: playwright")
-    with playwright.sync_playwright() as api:
-        installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        if installed is None and not Path(api.chromium.executable_path).exists():
-            pytest.skip("no Chromium: install one, or run `playwright install chromium`")
-        browser = api.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -330,6 +317,7 @@ def test_20_000_rollouts_do_not_freeze_it(chromium, tmp_path):
         assert longest < 500
 
 
+@pytest.mark.thorough
 def test_report_of_the_quick_start(chromium, tmp_path, capsys):
     options = ["--warm_start_steps", "40", "--steps", "5", "--num_held_out", "16", "--compare"]
     quickstart.main([*options, "--output_dir", str(tmp_path / "out")])

@@ -96,6 +96,7 @@ def say_hi(messages, tools):
 JUDGED = pytest.mark.parametrize("environment", [Judged, JudgedInThread, JudgedAndDone])
 
 
+@pytest.mark.quick(3)
 @JUDGED
 @pytest.mark.parametrize("limit", [64, 3])
 def test_rewards_of_a_batch_are_awaited_together(tmp_path, monkeypatch, environment, limit):

@@ -99,6 +99,7 @@ def watch(logs):
 # ---- real trainings that go wrong
 
 
+@pytest.mark.thorough
 def test_endless_talk(tmp_path):
     with pytest.warns(UserWarning, match="Raise it, or see whether the environment ever ends") as warned:
         seen, logs = train(tmp_path, environment_factory=TalkEnvironment, max_turns=2)

@@ -105,6 +105,7 @@ def test_a_call_that_takes_too_long_is_told_to_the_agent(tmp_path, desk):
     assert logged(trainer, "infopo/tools/timeouts") == [len(completions)]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("arguments", ['"tea"', "[1]", "null"])
 def test_arguments_that_are_no_object_fail_as_those_of_methods(tmp_path, arguments):
     _, completions = play(tmp_path, DeskWithMethod, [calls('"search"', arguments), calls('"note"', arguments), "done"])

@@ -220,6 +220,24 @@ def test_a_reply_is_rendered_without_anything_else(template):
     assert tokenizer.decode(ids) == expected
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_all_replies_but_the_first_are_rendered_once(template, monkeypatch):
+    end, _ = TEMPLATES[template]
+    tokenizer, prefixes = make_template_tokenizer(template, end), {}
+    ends, calls = tokenizer.convert_tokens_to_ids([end]), []
+    render = type(tokenizer).apply_chat_template
+    monkeypatch.setattr(
+        type(tokenizer), "apply_chat_template", lambda *args, **kwargs: calls.append(args) or render(*args, **kwargs)
+    )
+    for i, text in enumerate(["REPLY", "", "dummy", f"{end}REPLY"]):
+        ids = render_feedback(tokenizer, [{"role": "user", "content": text}], ends, prefixes=prefixes)
+        assert len(calls) == 3 + i
+        expected = render_feedback(make_template_tokenizer(template, end), [{"role": "user", "content": text}], ends)
+        assert ids == expected
+        calls = calls[: 3 + i]
+    assert list(prefixes) == ["user"]
+
+
 @pytest.mark.parametrize(("template", "end"), [("qwen3", "<|im_end|>"), ("gptoss", "<|return|>"), ("llama3", "<|x|>")])
 def test_a_template_that_changes_actions_is_refused(template, end):
     tokenizer = make_template_tokenizer(template, end)

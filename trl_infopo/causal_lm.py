@@ -23,6 +23,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 
+MASKABLE = ("sdpa", "eager", "flex_attention")  # attention implementations that take a mask of our own
+
+
 class CausalLM:
     """A causal language model taken apart: hidden states at chosen positions, and the LM head on chosen states.
 
@@ -159,6 +162,20 @@ def eval_mode(model: nn.Module):
         yield
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def maskable_attention(policy: CausalLM):
+    """Attention that takes a mask of our own in place of one that does not, as FlashAttention."""
+    config = policy.causal_lm.config
+    before = config._attn_implementation
+    if before not in MASKABLE:
+        policy.causal_lm.set_attn_implementation("sdpa" if policy.causal_lm._supports_sdpa else "eager")
+    try:
+        yield
+    finally:
+        if before not in MASKABLE:
+            config._attn_implementation = before  # the model itself would look for its kernel again
 
 
 @contextmanager

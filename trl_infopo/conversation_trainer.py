@@ -112,6 +112,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 "text. Pass the tokenizer of a language model, or take an environment without `user`, `done` and "
                 "`tool_schemas`."
             )
+        self._rendered, self._prefixes = {}, {}
         try:
             self._render_feedback([{"role": "user", "content": "dummy"}])
         except ValueError:
@@ -125,6 +126,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             self._event_loop = self.async_loop
 
     def _generate_and_score_completions(self, inputs):
+        self._rendered = {}
         try:
             return super()._generate_and_score_completions(inputs)
         except SystemExit as error:
@@ -311,11 +313,17 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))
 
     def _render_feedback(self, feedback: list[dict]) -> list[int]:
-        if feedback[0]["role"] == "tool":
-            return self._get_tool_suffix_ids(feedback)
-        return render_feedback(
-            self._tokenizer, feedback, self.eos_token_ids, self.chat_template, **self.chat_template_kwargs
-        )
+        """Token ids that feedback adds to a conversation. The same comes back in many rollouts of a batch."""
+        key = repr(feedback)
+        if key not in self._rendered:
+            if feedback[0]["role"] == "tool":
+                self._rendered[key] = self._get_tool_suffix_ids(feedback)
+            else:
+                template = (self.chat_template, self._prefixes)
+                self._rendered[key] = render_feedback(
+                    self._tokenizer, feedback, self.eos_token_ids, *template, **self.chat_template_kwargs
+                )
+        return self._rendered[key]
 
     def _agree(self, is_active: bool, error: Exception | None) -> bool:
         """Whether any process goes on; where something failed on one, all of them stop."""

@@ -97,8 +97,9 @@ def evaluate(
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or [`Policy`] or `Callable`):
-            Who acts: path or hub id of a model, a model and its tokenizer, a [`ChatPolicy`] for a model behind an
-            endpoint, or a function that makes the next assistant message of the messages so far and the tools.
+            Who acts: path or hub id of a model, a model and its tokenizer, a [`~trl_infopo.policies.ChatPolicy`] for a
+            model behind an endpoint, or a function that makes the next assistant message of the messages so far and
+            the tools.
         users (`Mapping[str, Callable[[], Any]]`):
             By the name of a user, a factory of environments with that user in it. An environment without users has one
             entry, of any name.
@@ -113,12 +114,13 @@ def evaluate(
             Largest number of actions in an episode, `None` for no limit. What the last one calls is not run.
         max_completion_length (`int`, *optional*, defaults to `2048`):
             Largest number of tokens of a conversation after its prompt, feedback included, as in training. For a
-            [`ChatPolicy`], of one message.
+            [`~trl_infopo.policies.ChatPolicy`], of one message.
         system_prompt (`str`, *optional*):
             Instructions for the policy, added at the end of the prompt's own system message.
         chat_template_kwargs (`dict[str, Any]`, *optional*):
             Arguments of the chat template, such as `{"enable_thinking": False}`: those of the same name in the
-            training's [`InfoPOConfig`]. A [`ChatPolicy`] sends them to its endpoint in `extra_body`.
+            training's [`InfoPOConfig`]. A [`~trl_infopo.policies.ChatPolicy`] sends them to its endpoint in
+            `extra_body`.
         success_threshold (`float`, *optional*, defaults to `1.0`):
             Reward from which an episode is a success.
         seed (`int`, *optional*, defaults to `0`):
@@ -147,7 +149,7 @@ def evaluate(
         `ValueError`: If an argument is of another type or out of range, or `output_dir` cannot be made, is in use,
             cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
-        [`PolicyError`]: If an endpoint fails.
+        [`~trl_infopo.policies.PolicyError`]: If an endpoint fails.
         `RuntimeError`: If an environment's `on_end` or `get_reward` fails.
         `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 

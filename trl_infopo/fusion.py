@@ -267,6 +267,46 @@ def normalize_information_gain(
     return normalized_PN.reshape(values.shape) * scored
 
 
+def group_gates(
+    rewards: torch.Tensor,
+    num_generations: int,
+    temperature: float = 0.5,
+    gate: str = "variance",
+    gate_factor: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The spread of each rollout's group, and its gate.
+
+    Args:
+        rewards (`torch.Tensor` of shape `(B,)`):
+            Rewards, NaN where a rollout has none. The rollouts of a group are adjacent.
+        num_generations (`int`):
+            Number of rollouts in a group.
+        temperature (`float`, *optional*, defaults to `0.5`):
+            Temperature of the variance gate.
+        gate (`str`, *optional*, defaults to `"variance"`):
+            `"variance"`, or `"none"` for a gate of 1 everywhere.
+        gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
+            Factor of the gate.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: Standard deviation of the rewards in the rollout's group, and its gate,
+        each of shape `(B,)`.
+
+    Raises:
+        `ValueError`: If there is no such gate, or the temperature is not a finite number above 0.
+    """
+    check_choice("gate", gate, GATES)
+    scorable = rewards.isfinite()
+    reward_std = pool_std(
+        rewards.masked_fill(~scorable, 0.0).view(-1, num_generations),
+        scorable.to(rewards.dtype).view(-1, num_generations),
+    )
+    reward_std = reward_std.repeat_interleave(num_generations)
+    gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
+    return reward_std, gates if gate_factor is None else gates * gate_factor
+
+
 def fuse_advantages(
     rewards: torch.Tensor,
     outcome_advantages: torch.Tensor,
@@ -328,7 +368,6 @@ def fuse_advantages(
         `ValueError`: If an option is unknown or not a finite number.
     """
     check_number("coef", coef, at_least=0, at_most=LARGEST_COEF)
-    check_choice("gate", gate, GATES)
     scorable = rewards.isfinite()
     outcome_advantages = outcome_advantages.masked_fill(~scorable, 0.0)
     action_lengths = (action_lengths * scorable[:, None]).to(rewards.dtype)
@@ -337,15 +376,7 @@ def fuse_advantages(
         information_gain, action_lengths, num_generations, normalization, granularity
     )
 
-    reward_std = pool_std(
-        rewards.masked_fill(~scorable, 0.0).view(-1, num_generations),
-        scorable.to(rewards.dtype).view(-1, num_generations),
-    )
-    reward_std = reward_std.repeat_interleave(num_generations)
-    gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
-    if gate_factor is not None:
-        gates = gates * gate_factor
-
+    reward_std, gates = group_gates(rewards, num_generations, temperature, gate, gate_factor)
     outcome_BK = outcome_advantages[:, None].expand_as(information_advantages)
     scale = rewards.new_ones(())
     if rescale:

@@ -83,6 +83,10 @@ class InfoPOConfig(GRPOConfig):
             every model. `"auto"` probes the model at its first scoring and logs its choice.
         info_gain_batch_size (`int`, *optional*):
             Rows in a forward of the scoring. If `None`, the per-device batch size.
+        info_gain_min_weight (`float`, *optional*, defaults to `0.0`):
+            Smallest weight, gate times `info_gain_coef`, with which the gains of a group are worth their forwards: the
+            rollouts of a group below are not scored, and keep their outcome advantages. Their gains are then missing
+            from what is logged and from statistics over the batch (`info_gain_rescale`, `"batch"`). `0.0` scores all.
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
             Placeholder that stands in for the feedback's content in the counterfactual. An environment can have its
             own, as an attribute `masked_feedback`.
@@ -194,6 +198,13 @@ class InfoPOConfig(GRPOConfig):
     info_gain_batch_size: int | None = field(
         default=None,
         metadata={"help": "Rows in a forward of the scoring. If `None`, the per-device batch size."},
+    )
+    info_gain_min_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. "
+            "Groups below keep their outcome advantages, at no cost. 0.0 scores all."
+        },
     )
     masked_feedback: str = field(
         default="No information found.",
@@ -313,6 +324,20 @@ class InfoPOConfig(GRPOConfig):
             at_least=LEAST_TEMPERATURE,
             hint="it divides the spread of rewards",
         )
+        check_number("info_gain_min_weight", self.info_gain_min_weight, at_least=0, hint="0.0 to score all groups")
+        largest = self.info_gain_coef * (0.5 if self.gate == "variance" else 1.0)
+        if self.info_gain_min_weight > largest and self.info_gain_coef > 0:
+            raise ValueError(
+                f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
+                f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, weights end at {largest}. Set it "
+                "below that."
+            )
+        for name in ("info_gain_only", "gate_agreement"):
+            if self.info_gain_min_weight > 0 and getattr(self, name):
+                raise ValueError(
+                    f"`info_gain_min_weight` is {self.info_gain_min_weight} and `{name}` is True, which needs the "
+                    "gains of all groups. Set one of them to 0.0 or False."
+                )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         if self.feedback_timeout is not None:
             check_number(

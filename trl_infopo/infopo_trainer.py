@@ -31,7 +31,15 @@ from ._environment import check_placeholder
 from ._options import check_names
 from ._show import as_json_text
 from .conversation_trainer import ConversationTrainer
-from .fusion import Agreement, FusedAdvantages, RewardRange, fuse_advantages, gain_reward_correlation, headroom
+from .fusion import (
+    Agreement,
+    FusedAdvantages,
+    RewardRange,
+    fuse_advantages,
+    gain_reward_correlation,
+    group_gates,
+    headroom,
+)
 from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
@@ -200,21 +208,25 @@ class InfoPOTrainer(ConversationTrainer):
                 "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
             )
         masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
-        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
         if self.args.info_gain_settled:
             for i, facts in enumerate(self._episode_facts):
                 if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
                     masked_observations[i] = [None] * len(turns[i])
+        rewards = self._outcomes(rewards_per_func, turns)
+        share_left_out = 0.0
+        if trains and self.args.info_gain_min_weight > 0:
+            share_left_out = self._leave_out(rewards, masked_observations)
+        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             token_logps = {} if self._traces else None
             information_gain = self._score(output, completion_ids, turns, masked_observations, token_logps)
         seconds = time.perf_counter() - start
         outcome_advantages = output["advantages"]
-        fused, any_scored = self._fuse(outcome_advantages, rewards_per_func, turns, num_questions, information_gain)
+        fused, any_scored = self._fuse(outcome_advantages, rewards, turns, num_questions, information_gain)
 
         self._log_infopo({"scoring_seconds": seconds})
-        self._warn_of_missing_gains(any_scored)
+        self._warn_of_missing_gains(any_scored or share_left_out == 1)
         if self._traces:
             rollouts = (messages, blocks, completion_ids, turns, rewards_per_func, outcome_advantages)
             scores = (masked_observations, information_gain, fused, token_logps)
@@ -241,7 +253,7 @@ class InfoPOTrainer(ConversationTrainer):
         turns: list[list[Turn]],
     ) -> list[list[list[int] | None]]:
         """For each turn, the token ids of its masked observation; None where no action follows on one."""
-        masked_observations, rendered = [], {}
+        masked_observations = []
         for i, rollout in enumerate(turns):
             placeholder = self._placeholder(i)
             answered = rollout[:-1]
@@ -253,12 +265,8 @@ class InfoPOTrainer(ConversationTrainer):
                         "messages between the assistant's. Was `_tool_call_loop` overridden?"
                     )
                 # Rendered as the real ones were, so that they differ from them in content only
-                for block in blocks[i][: len(answered)]:
-                    messages = mask_messages(block, placeholder)
-                    key = repr(messages)
-                    if key not in rendered:
-                        rendered[key] = self._render_feedback(messages)
-                    masked.append(rendered[key])
+                blocks_masked = (mask_messages(block, placeholder) for block in blocks[i][: len(answered)])
+                masked += map(self._render_feedback, blocks_masked)
             else:
                 masked = self._mask_external_ids(inputs[i], completion_ids[i], answered, placeholder)
             masked_observations.append(masked + [None] * (len(rollout) - len(answered)))
@@ -355,7 +363,7 @@ class InfoPOTrainer(ConversationTrainer):
     def _fuse(
         self,
         outcome_advantages: torch.Tensor,
-        rewards_per_func: torch.Tensor,
+        rewards: torch.Tensor,
         turns: list[list[Turn]],
         num_questions: torch.Tensor,
         information_gain: torch.Tensor,
@@ -371,12 +379,13 @@ class InfoPOTrainer(ConversationTrainer):
         is_infinite = information_gain.isinf()
         information_gain = information_gain.masked_fill(is_infinite, torch.nan)
         num_infinite = is_infinite.sum().item()
-        rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
-        takes_part = ~rewards_per_func.isnan().all(dim=1) & (action_lengths > 0).any(dim=1)
-        rewards[~takes_part] = torch.nan
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
-        gate_factor, temperature = self._adapt_gate(rewards, information_gain, num_generations)
+        if self.model.training:
+            self._agreement = self._agreement.update(
+                gain_reward_correlation(information_gain, rewards, num_generations)
+            )
+        gate_factor, temperature = self._adapt_gate(rewards, num_generations)
         fused = fuse_advantages(
             rewards,
             outcome_advantages,
@@ -415,16 +424,32 @@ class InfoPOTrainer(ConversationTrainer):
         self._log_columns(len(rewards), information_gain, action_lengths, fused)
         return fused, not information_gain.isnan().all().item()
 
-    def _adapt_gate(
-        self, rewards: torch.Tensor, information_gain: torch.Tensor, num_generations: int
-    ) -> tuple[torch.Tensor, float]:
-        """Factor of each rollout's gate, of shape (B,), and the temperature, by what the run has seen so far."""
-        args, factor = self.args, torch.ones_like(rewards)
+    def _outcomes(self, rewards_per_func: torch.Tensor, turns: list[list[Turn]]) -> torch.Tensor:
+        """Rewards of the rollouts of all processes, of shape (B,); NaN for those that no function or mask counts."""
+        rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
+        num_turns = torch.tensor([len(rollout) for rollout in turns], device=self.accelerator.device)
+        counts = ~rewards_per_func.isnan().all(dim=1) & (self.accelerator.gather(num_turns) > 0)
+        rewards[~counts] = torch.nan
         if self.model.training:
             self._reward_range = self._reward_range.update(rewards)
-            self._agreement = self._agreement.update(
-                gain_reward_correlation(information_gain, rewards, num_generations)
-            )
+        return rewards
+
+    def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
+        """Let no turn be scored of the groups in which information has too little weight. Returns their share."""
+        gate_factor, temperature = self._adapt_gate(rewards, self.num_generations)
+        _, gates = group_gates(rewards, self.num_generations, temperature, self.args.gate, gate_factor)
+        is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
+        first = self.accelerator.process_index * len(masked_observations)
+        for i, rollout in enumerate(masked_observations):
+            if is_left_out[first + i]:
+                masked_observations[i] = [None] * len(rollout)
+        share = is_left_out.float().mean().item()
+        self._log_infopo({"skipped_groups": share})
+        return share
+
+    def _adapt_gate(self, rewards: torch.Tensor, num_generations: int) -> tuple[torch.Tensor, float]:
+        """Factor of each rollout's gate, of shape (B,), and the temperature, by what the run has seen so far."""
+        args, factor = self.args, torch.ones_like(rewards)
         if args.gate_headroom:
             factor = headroom(rewards.view(-1, num_generations), self._reward_range)
             factor = factor.repeat_interleave(num_generations)

@@ -22,13 +22,14 @@ faster, and `replay` serves every model.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ._options import check_choice, check_number
-from .causal_lm import CausalLM, eval_mode
+from .causal_lm import MASKABLE, CausalLM, eval_mode, maskable_attention
 from .engines import (
     Branch,
     Trajectory,
@@ -154,7 +155,8 @@ def score_information_gain(
         groups += [[]] * (num_groups - len(groups))
         forwards += [[]] * (num_groups - len(forwards))
 
-    with torch.no_grad(), eval_mode(model):
+    attention = maskable_attention(policy) if engine == "tree" else nullcontext()
+    with torch.no_grad(), eval_mode(model), attention:
         for group, group_forwards in zip(groups, forwards, strict=True):
             if engine == "tree":
                 units = run_tree(policy, group, group_forwards, num_forwards)
@@ -165,10 +167,10 @@ def score_information_gain(
                 token_gains, logps = _score_tokens(
                     policy, branches, factual, counterfactual, estimator, temperature, most_labels, token_logps is None
                 )
-                if factual is None:
-                    known = [_labels_of(factual_logps, branch, prompt_ids) for branch in branches]
-                    token_gains = token_gains + torch.cat(known)
-                    logps = logps if logps is None else torch.cat([torch.cat(known)[None], logps])
+                if factual is None and branches:
+                    known = torch.cat([_labels_of(factual_logps, branch, prompt_ids) for branch in branches])
+                    token_gains = token_gains + known
+                    logps = logps if logps is None else torch.cat([known[None], logps])
                 sizes = [len(branch.labels) for branch in branches]
                 for branch, gain in zip(branches, token_gains.split(sizes), strict=True):
                     gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
@@ -257,8 +259,11 @@ def tree_limitation(model: nn.Module) -> str | None:
         return f"{type(causal_lm).__name__} has ALiBi position biases"
     if rope_type := _length_dependent_rope(config):
         return f"its rotary embedding ({rope_type}) depends on the length of the row"
-    if config._attn_implementation not in ("sdpa", "eager", "flex_attention"):
-        return f"its attention implementation {config._attn_implementation!r} takes no mask of our own"
+    if config._attn_implementation not in MASKABLE and not causal_lm._can_set_attn_implementation():
+        return (
+            f"its attention implementation {config._attn_implementation!r} takes no mask of our own, and "
+            f"{type(causal_lm).__name__} has no other"
+        )
     return None
 
 
@@ -290,8 +295,9 @@ def select_engine(
         return "replay", limitation
     policy = CausalLM(model)
     tolerance = PROBE_TOLERANCE if policy.compute_dtype.itemsize >= 4 else HALF_PRECISION_PROBE_TOLERANCE
-    with torch.no_grad(), eval_mode(model):
-        leak, gap = _leak(policy), _gap(policy)
+    configured = policy.config._attn_implementation
+    with torch.no_grad(), eval_mode(model), maskable_attention(policy):
+        leak, gap, used = _leak(policy), _gap(policy), policy.config._attn_implementation
     failed = [int(not leak <= tolerance), int(not gap <= tolerance)]
     if max_over_processes is not None:
         failed = max_over_processes(failed)
@@ -305,7 +311,10 @@ def select_engine(
             "replay",
             f"the tree engine is too far from replay (here, {gap:.1e} nats per token off the replay engine)",
         )
-    return "tree", f"its branches see only their own past, and it is within {gap:.1e} nats per token of replay"
+    reason = f"its branches see only their own past, and it is within {gap:.1e} nats per token of replay"
+    if used != configured:
+        reason += f"; while it scores, {used!r} attention stands in for {configured!r}, which takes no mask of our own"
+    return "tree", reason
 
 
 def _random_rollouts(vocab_size: int) -> dict[str, list]:

@@ -228,6 +228,7 @@ class _ModelActor(TokenPolicy):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.chat_template = chat_template
+        self._prefixes = {}
         self.chat_template_kwargs = chat_template_kwargs
         self.temperature = temperature
         eos_token_ids = model.generation_config.eos_token_id or []
@@ -320,9 +321,8 @@ class _ModelActor(TokenPolicy):
         # TRL looks for the end of a tool call with the tokenizer's own end token alone
         is_tool = feedback[0]["role"] == "tool"
         eos_token_ids = [self.tokenizer.eos_token_id] if is_tool else self.eos_token_ids
-        return render_feedback(
-            self.tokenizer, feedback, eos_token_ids, self.chat_template, **self.chat_template_kwargs
-        )
+        template = (self.chat_template, self._prefixes)
+        return render_feedback(self.tokenizer, feedback, eos_token_ids, *template, **self.chat_template_kwargs)
 
 
 @contextmanager

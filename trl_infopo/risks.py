@@ -145,6 +145,7 @@ RISKS = (
         "`max_completion_length`, or let tools and users say less.",
     ),
 )
+"""The known risks, in the order in which they are looked for."""
 
 
 class RiskCallback(TrainerCallback):

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-# All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
-# way to be unreadable must be worth anything.
 MALFORMED_CALL = "{'error': 'The tool call could not be parsed.'}"
+"""
+All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
+way to be unreadable must be worth anything.
+"""
 
-# The same for a message without text and without a call, where there is a user: they are not asked to answer it.
 EMPTY_MESSAGE = "Your message was empty."
+"""
+All that an agent is told whose message has neither text nor a call, where there is a user, who is not asked to answer
+it. Never masked either.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ def render_feedback(
     feedback: list[dict],
     eos_token_ids: Collection[int],
     chat_template: str | None = None,
+    prefixes: dict[str, list[int]] | None = None,
     **chat_template_kwargs,
 ) -> list[int]:
     """
@@ -145,6 +151,9 @@ def render_feedback(
             Tokens that end an action. What the template renders after them belongs to the feedback.
         chat_template (`str`, *optional*):
             Template to use instead of the tokenizer's own.
+        prefixes (`dict[str, list[int]]`, *optional*):
+            A record to fill and to use again with the same tokenizer, template and tokens that end an action: what a
+            user message follows on. With it, all replies but the first are rendered once instead of three times.
         **chat_template_kwargs:
             Passed on to the template.
 
@@ -177,6 +186,9 @@ def render_feedback(
         )
 
     full_ids = render([question, action, *feedback], add_generation_prompt=True)
+    prefix = None if is_tool or prefixes is None else prefixes.get("user")
+    if prefix is not None and full_ids[: len(prefix)] == prefix:
+        return full_ids[len(prefix) :]
     start = _common_length(render([question, other_action, *feedback], add_generation_prompt=True), full_ids)
     alone_ids = render([question, action], add_generation_prompt=False)
     stop = _common_length(alone_ids, full_ids)
@@ -191,6 +203,8 @@ def render_feedback(
             "template that is prefix-preserving, or see whether `model.generation_config.eos_token_id` holds the "
             "token with which the template ends assistant messages, and whether the tokenizer has tokens for any text."
         )
+    if prefixes is not None and not is_tool:
+        prefixes["user"] = full_ids[: ends[-1]]
     return full_ids[ends[-1] :]
 
 

@@ -469,6 +469,7 @@ def run(output_dir, factory, trainer_class=InfoPOTrainer, **options):
     return trainer
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("factory", FOREIGN.values(), ids=FOREIGN)
 def test_zero_coef_is_grpo(factory, tmp_path):
     theirs = run(tmp_path / "grpo", factory, GRPOTrainer)
@@ -476,6 +477,7 @@ def test_zero_coef_is_grpo(factory, tmp_path):
     assert_equal_parameters(theirs, ours)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("factory", FOREIGN.values(), ids=FOREIGN)
 def test_information_gain_trains_in_the_loop_of_trl(factory, tmp_path, monkeypatch):
     monkeypatch.setattr(conversation_trainer, "converse", None)

@@ -199,3 +199,4 @@ ENVIRONMENTS = {
         summary="breaks the code of Mastermind, in plain text",
     ),
 }
+"""The built-in environments by the names that commands know them by."""

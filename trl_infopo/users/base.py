@@ -131,5 +131,5 @@ def encodable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-# Makes the user of an episode, from what they know and a seed. An environment takes one as `make_user`.
 UserFactory = Callable[[Scenario, int], UserSimulator]
+"""Makes the user of an episode, from what they know and a seed. An environment takes one as `make_user`."""

@@ -18,6 +18,7 @@ from .base import Fact, Scenario, encodable
 
 
 END_MARKER = "[END]"
+"""What a language model that plays a user says to end the conversation."""
 
 PERSONA_PROMPT = """\
 You play a person who talks to an assistant. Stay in this role: you are not the assistant, you do not help, and you \
@@ -38,6 +39,7 @@ Rules:
 - As long as the assistant still needs your answers, go on answering. Once it says that it is done, write \
 {end_marker} and nothing else.
 {rules}"""
+"""What a language model that plays a user is told, with fields that a scenario fills in."""
 
 # Many chat templates want the first message to be one to the model, and a conversation begins with what the user said
 OPENING = "Hello! How can I help you?"

@@ -20,10 +20,12 @@ from .._options import check_choice
 from .base import Fact, Scenario
 
 
-# All that a user says who was asked nothing they know, or what they said before. It has one wording because any new
-# one would be surprising, and information gain rewards surprises: environments with scripted users make it their
-# placeholder, so that a useless question has a gain of exactly 0.
 NOTHING_TO_ADD = "I have nothing to add."
+"""
+All that a user says who was asked nothing they know, or what they said before. It has one wording because any new one
+would be surprising, and information gain rewards surprises: environments with scripted users make it their
+placeholder, so that a useless question has a gain of exactly 0.
+"""
 
 PERSONAS = {
     "plain": "answers what was asked in whole sentences",
@@ -34,6 +36,8 @@ PERSONAS = {
     "mistaken": "gets one thing wrong, and puts it right in the next reply",
     "switching": "changes their mind about one thing, two replies after it was said",
 }
+"""The manners of speaking, each with what it does."""
+
 CHATTER = (
     ("Oh, good question.", "Thanks a lot!"),
     ("Let me think.", "My sister told me to ask you."),

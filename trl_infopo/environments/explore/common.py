@@ -17,12 +17,14 @@ import zlib
 from types import ModuleType
 
 
-# What the agent reads when its action changed nothing: a wall, a move that does not exist, a repeated guess, a game
-# that is over. It has one wording and is the placeholder, so that probing for it has an information gain of exactly 0.
 NOTHING_HAPPENS = "Nothing happens."
+"""
+What the agent reads when its action changed nothing: a wall, a move that does not exist, a repeated guess, a game that
+is over. It has one wording and is the placeholder, so that probing for it has an information gain of exactly 0.
+"""
 
-# The last observation of every game, won or lost.
 GAME_OVER = "The game is over."
+"""The last observation of every game, won or lost."""
 
 SPLITS = ("train", "validation", "test")
 

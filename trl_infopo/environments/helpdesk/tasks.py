@@ -94,6 +94,7 @@ CANDIDATES = MappingProxyType(
     }
 )
 KINDS = tuple(CANDIDATES)
+"""The kinds of tasks."""
 
 REASONS = MappingProxyType(
     {

@@ -1,8 +1,21 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
 """
 Hooks of the documentation's site.
 
-The README is its first page. Links are written as they work in the repository; those to files outside `docs/` lead to
-pages of the site that show these files.
+The README is its first page, and the page of options is written from the code. Links are written as they work in the
+repository; those to files outside `docs/` lead to pages of the site that show these files.
 """
 
 import os
@@ -10,10 +23,15 @@ import re
 from pathlib import Path
 
 from mkdocs.structure.files import File
+from options import options_page
 
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+\.svg)\)")
+INLINE = {"method.svg"}  # takes the colours of the page, which may not be those of the system
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+# Files outside `docs/` that have a page of their own, not one that shows them as they are
+PAGES = {"README.md": "index.md", "trl_infopo/infopo_config.py": "options.md"}
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
 
 
@@ -30,14 +48,20 @@ def on_files(files, config):
                 return link[0]  # MkDocs warns of it
             if target.is_relative_to(docs):
                 page = target.relative_to(docs).as_posix()
-            elif target == ROOT / "README.md":
-                page = "index.md"
+            elif (name := target.relative_to(ROOT).as_posix()) in PAGES:
+                page = PAGES[name]
             else:
-                page = f"source/{target.relative_to(ROOT).as_posix()}.md"
+                page = f"source/{name}.md"
                 shown[page] = target
             return f"]({os.path.relpath(page, os.path.dirname(source) or '.')}{link[2] or ''})"
 
-        return LINK.sub(replace, path.read_text(encoding="utf-8"))
+        def inline(picture: re.Match) -> str:
+            target = path.parent / picture[1]
+            if target.name not in INLINE:
+                return picture[0]
+            return f"<div>{target.read_text(encoding='utf-8')}</div>"
+
+        return LINK.sub(replace, PICTURE.sub(inline, path.read_text(encoding="utf-8")))
 
     contents = {"index.md": to_site(ROOT / "README.md", "index.md")}
     for file in list(files.documentation_pages()):
@@ -52,6 +76,7 @@ def on_files(files, config):
                 text = path.read_text(encoding="utf-8")
                 language = LANGUAGES.get(path.suffix, "text")
                 contents[page] = f"# `{path.relative_to(ROOT)}`\n\n``````{language}\n{text}\n``````\n"
+    contents["options.md"] = options_page()
     for page, content in contents.items():
         files.append(File.generated(config, page, content=content))
     return files

@@ -1,0 +1,90 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What all benchmarks measure with: time, peak memory, and where it was."""
+
+import ctypes
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+import trl
+
+
+class Meter:
+    """Seconds and peak MiB of the parts of a step."""
+
+    def __init__(self, device: str):
+        self.on_gpu = device.startswith("cuda")
+        self.seconds: dict[str, float] = {}
+        self.peak_mib: dict[str, float] = {}
+
+    def now(self) -> float:
+        if self.on_gpu:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def reset_peak(self) -> int:
+        """Make what is in memory now the peak, and return it in bytes."""
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+            return torch.cuda.memory_allocated()
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
+        Path("/proc/self/clear_refs").write_text("5")
+        return resident_peak()
+
+    def peak(self) -> int:
+        return torch.cuda.max_memory_allocated() if self.on_gpu else resident_peak()
+
+    def start(self) -> tuple[float, int]:
+        memory = self.reset_peak()
+        return self.now(), memory
+
+    def stop(self, part: str, started: tuple[float, int]) -> None:
+        start, memory = started
+        self.seconds[part] = self.seconds.get(part, 0.0) + self.now() - start
+        self.peak_mib[part] = max(self.peak_mib.get(part, 0.0), (self.peak() - memory) / 2**20)
+
+    def measured(self, part: str, function: Callable) -> Callable:
+        def wrapper(*args, **kwargs):
+            started = self.start()
+            result = function(*args, **kwargs)
+            self.stop(part, started)
+            return result
+
+        return wrapper
+
+
+def resident_peak() -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 2**10
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return f"CPU ({(names or [platform.machine()])[0]})"
+
+
+def versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "trl": trl.__version__,
+    }

@@ -1,0 +1,104 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What `info_gain_min_weight` saves: steps over groups of which some tie and some do not, with and without it.
+
+    python benchmarks/skipping.py                # results/skipping_cpu.json
+
+With the temperature that the paper has for tool decisions (0.05), information has next to no weight in a group whose
+rewards differ. The steps are those of `benchmarks/step.py`, all ways play the same rollouts, and times are measured as
+there.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from meters import device_name, versions
+from step import RESULTS, StepBenchmarkArguments, measure_step
+from tqdm import tqdm
+from trl import TrlParser
+
+
+TEMPERATURE = 0.05
+WAYS = {
+    "grpo": {},
+    "all scored": {"gate_temperature": TEMPERATURE},
+    "skipping": {"gate_temperature": TEMPERATURE, "info_gain_min_weight": 0.001},
+}
+
+
+@dataclass
+class SkippingBenchmarkArguments(StepBenchmarkArguments):
+    """
+    Arguments of the benchmark of groups that need no scoring. Of the turns, the first number counts.
+    """
+
+    turns: list[int] = field(default_factory=lambda: [8], metadata={"help": "Number of turns of the steps."})
+    num_groups: int = field(default=5, metadata={"help": "Groups in a step."})
+    num_tied: list[int] = field(
+        default_factory=lambda: [1, 4], metadata={"help": "How many of the groups tie, one row for each number."}
+    )
+
+
+def run(args: SkippingBenchmarkArguments) -> dict:
+    torch.set_num_threads(args.threads)
+    rows = []
+    progress = tqdm(total=len(args.num_tied) * args.repeats * len(WAYS), unit="step")
+    for num_tied in args.num_tied:
+        ties = tuple(i < num_tied for i in range(args.num_groups))
+        meters, rollouts = {way: [] for way in WAYS}, []
+        for _ in range(args.repeats):
+            for way, options in WAYS.items():
+                progress.set_description(f"{num_tied} of {args.num_groups} tie, {way}")
+                engine = "grpo" if way == "grpo" else "tree"
+                meter, completions = measure_step(args, args.turns[0], engine, ties=ties, **options)
+                meters[way].append(meter)
+                rollouts.append(completions)
+                progress.update()
+        if any(completions != rollouts[0] for completions in rollouts):
+            raise RuntimeError("The trainers played different rollouts, so that their steps cannot be compared.")
+        best = {way: min(sum(meter.seconds.values()) for meter in meters[way]) for way in WAYS}
+        scoring = {way: min(meter.seconds.get("scoring", 0.0) for meter in meters[way]) for way in WAYS}
+        rows.append(
+            {
+                "tied_share": num_tied / args.num_groups,
+                "seconds": {way: round(best[way], 3) for way in WAYS},
+                "scoring_seconds": {way: round(scoring[way], 3) for way in WAYS},
+                "ratios": {way: round(best[way] / best["grpo"], 3) for way in WAYS},
+            }
+        )
+    progress.close()
+    return {
+        "device": device_name(args.device),
+        "versions": versions(),
+        "turns": args.turns[0],
+        "num_groups": args.num_groups,
+        "num_generations": args.num_generations,
+        "gate_temperature": TEMPERATURE,
+        "info_gain_min_weight": WAYS["skipping"]["info_gain_min_weight"],
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    [args] = TrlParser(SkippingBenchmarkArguments).parse_args_and_config()
+    output = Path(args.output or RESULTS / f"skipping_{args.device.split(':')[0]}.json")
+    output.write_text(json.dumps(run(args), indent=2) + "\n")
+    print(f"{output.read_text()}Written to {os.path.relpath(output)}")
+
+
+if __name__ == "__main__":
+    main()
