@@ -5,6 +5,7 @@ The README is its first page. Links are written as they work in the repository; 
 pages of the site that show these files.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,28 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
+
+
+def read_markdown(path: Path) -> str:
+    """A file of Markdown, or a notebook as Markdown."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"``````python\n{source}\n``````")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                parts.append(f"![](data:image/png;base64,{''.join(data['image/png'].split())})")
+            else:
+                shown = "".join(output.get("text", data.get("text/plain", "")))
+                parts.append(f"``````text\n{shown}\n``````")
+    return "\n\n".join(parts)
 
 
 def on_files(files, config):
@@ -37,7 +60,7 @@ def on_files(files, config):
                 shown[page] = target
             return f"]({os.path.relpath(page, os.path.dirname(source) or '.')}{link[2] or ''})"
 
-        return LINK.sub(replace, path.read_text(encoding="utf-8"))
+        return LINK.sub(replace, read_markdown(path))
 
     contents = {"index.md": to_site(ROOT / "README.md", "index.md")}
     for file in list(files.documentation_pages()):
@@ -46,7 +69,7 @@ def on_files(files, config):
     while set(shown) - set(contents):
         for page in sorted(set(shown) - set(contents)):
             path = shown[page]
-            if path.suffix == ".md":
+            if path.suffix in (".md", ".ipynb"):
                 contents[page] = to_site(path, page)
             else:
                 text = path.read_text(encoding="utf-8")

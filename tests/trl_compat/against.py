@@ -43,7 +43,7 @@ def main() -> int:
     if found.stdout.split() != [version, str(target / "trl" / "__init__.py")]:
         sys.exit(f"Wanted trl {version} from {target}, found {found.stdout.strip()}")
     print(f"trl {version}", flush=True)
-    options = options or ["-m", "not slow and not distributed"]
+    options = options or ["-m", "not slow and not distributed and not notebooks"]
     return subprocess.run([sys.executable, "-m", "pytest", *options], env=environment, cwd=ROOT).returncode
 
 
