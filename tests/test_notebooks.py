@@ -40,7 +40,7 @@ def texts(outputs) -> list[str]:
 def kinds(notebook) -> list[list[str]]:
     """What each cell shows: text, pictures."""
     cells = code_cells(notebook)
-    return [[kind for output in cell.outputs for kind in output.get("data", ["text"])] for cell in cells]
+    return [[kind for output in cell.outputs for kind in sorted(output.get("data", ["text"]))] for cell in cells]
 
 
 def code_cells(notebook) -> list:
