@@ -18,6 +18,7 @@ The README is its first page, and the page of options is written from the code. 
 repository; those to files outside `docs/` lead to pages of the site that show these files.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -33,6 +34,28 @@ LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 # Files outside `docs/` that have a page of their own, not one that shows them as they are
 PAGES = {"README.md": "index.md", "trl_infopo/infopo_config.py": "options.md"}
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml", ".json": "json"}
+
+
+def read_markdown(path: Path) -> str:
+    """A file of Markdown, or a notebook as Markdown."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"``````python\n{source}\n``````")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                parts.append(f"![](data:image/png;base64,{''.join(data['image/png'].split())})")
+            else:
+                shown = "".join(output.get("text", data.get("text/plain", "")))
+                parts.append(f"``````text\n{shown}\n``````")
+    return "\n\n".join(parts)
 
 
 def on_files(files, config):
@@ -61,7 +84,7 @@ def on_files(files, config):
                 return picture[0]
             return f"<div>{target.read_text(encoding='utf-8')}</div>"
 
-        return LINK.sub(replace, PICTURE.sub(inline, path.read_text(encoding="utf-8")))
+        return LINK.sub(replace, PICTURE.sub(inline, read_markdown(path)))
 
     contents = {"index.md": to_site(ROOT / "README.md", "index.md")}
     for file in list(files.documentation_pages()):
@@ -70,7 +93,7 @@ def on_files(files, config):
     while set(shown) - set(contents):
         for page in sorted(set(shown) - set(contents)):
             path = shown[page]
-            if path.suffix == ".md":
+            if path.suffix in (".md", ".ipynb"):
                 contents[page] = to_site(path, page)
             else:
                 text = path.read_text(encoding="utf-8")
