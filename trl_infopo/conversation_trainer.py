@@ -31,7 +31,7 @@ from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, w
 from ._environment import find_tools, find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
-from ._show import as_rows, show
+from ._show import as_json_text, as_rows, show
 from .calls import ToolGuard, encodable_message, error_text, guard_event_loop
 from .metrics import user_metrics
 from .rollout import Episode, StopReason, TokenPolicy, begin, converse, gather_rewards, infer_stop_reason
@@ -388,6 +388,11 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self.log_completions and self.accelerator.is_main_process:
             prompts = [as_rows(messages) for messages in whole["prompt"]]
             completions = [as_rows(messages, is_sampled=True) for messages in whole["completion"]]
+            if "wandb" in self.args.report_to:  # its tables have no room for messages with and without calls
+                prompts, completions = (
+                    [text if isinstance(text, str) else as_json_text(text) for text in texts]
+                    for texts in (prompts, completions)
+                )
             self._logs = {**whole, "prompt": prompts, "completion": completions}
         try:
             super().log(logs, *args, **kwargs)

@@ -1,0 +1,53 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs that a real tracker tracks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+PROGRAM = """
+import sys
+
+sys.path.insert(0, {tests!r})
+from test_infopo_trainer import make_trainer
+
+options = {{"report_to": ["wandb"], "log_completions": True, "log_traces": True, "num_completions_to_print": 0}}
+make_trainer("run", options=options).train()
+"""
+
+
+@pytest.mark.thorough
+def test_wandb_gets_tables_of_calls_and_of_speech(tmp_path):
+    """Its tables hold one type a column, and some messages have calls."""
+    code = PROGRAM.format(tests=str(Path(__file__).parent))
+    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    tables = {}
+    for path in tmp_path.glob("wandb/offline-run-*/files/media/table/*.json"):
+        table = json.loads(path.read_text())
+        tables.setdefault(path.name.split("_")[0], []).append(
+            [dict(zip(table["columns"], row)) for row in table["data"]]
+        )
+    assert [len(rows) for rows in tables["completions"]] == [8, 8, 8]
+    completions = [json.loads(row["completion"]) for rows in tables["completions"] for row in rows]
+    assert {"tool_calls" in completion[0] for completion in completions} == {True, False}
+    assert len(tables["traces"]) == 3
+    assert all(isinstance(row["information_gain"], float | None) for rows in tables["traces"] for row in rows)
