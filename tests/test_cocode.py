@@ -568,6 +568,7 @@ class TestPolicies:
     def test_oracle_always_succeeds(self):
         assert mean_reward(cocode_oracle, cocode_dataset("test", 100)) == 1.0
 
+    @pytest.mark.thorough
     def test_never_asking_fails(self):
         assert mean_reward(never_asking_policy, cocode_dataset("test", 100)) <= 0.2
 

@@ -57,6 +57,7 @@ NOT_RUN = {
     ".": "activates an environment",
     "accelerate": "several processes: tests/distributed",
     "hf": "needs the hub",
+    "jupyter": "a package outside the extras",
     "mkdocs": "tests/test_docs.py builds the site",
     "pip": "installs",
     "pre-commit": "installs",
