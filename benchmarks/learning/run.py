@@ -264,9 +264,8 @@ class Measurement:
             self._classified = [self.classify(row, completion) for row, completion in rollouts]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
-    def _fuse(self, outcome_advantages, rewards_per_func, turns, num_questions, information_gain):
+    def _fuse(self, outcome_advantages, rewards, turns, num_questions, information_gain):
         if not self.model.training:
-            rewards = rewards_per_func.nansum(dim=1)
             asked, gains = dict.fromkeys(QUESTIONS, 0), defaultdict(list)
             for kinds, values in zip(self._classified, information_gain.tolist(), strict=True):
                 for kind, gain in zip(kinds, values, strict=False):
@@ -278,12 +277,12 @@ class Measurement:
                 {
                     "step": self.state.global_step,
                     "success": (rewards > 1 - 1e-6).float().mean().item(),
-                    "reward": rewards.mean().item(),
+                    "reward": rewards.nansum().item() / len(rewards),
                     "questions": {kind: number / len(rewards) for kind, number in asked.items()},
                     "gains": {kind: sum(values) / len(values) for kind, values in sorted(gains.items())},
                 }
             )
-        return super()._fuse(outcome_advantages, rewards_per_func, turns, num_questions, information_gain)
+        return super()._fuse(outcome_advantages, rewards, turns, num_questions, information_gain)
 
 
 def measured(trainer: type[InfoPOTrainer]) -> type:
