@@ -17,7 +17,7 @@
     python tests/trl_compat/against.py 1.15.0
     python tests/trl_compat/against.py 1.15.0 tests/trl_compat -k surface
 
-Options after the version are pytest's. Without any, the default tests run and the thorough ones.
+Options after the version are pytest's. Without any, the default tests run.
 """
 
 import os
@@ -43,7 +43,6 @@ def main() -> int:
     if found.stdout.split() != [version, str(target / "trl" / "__init__.py")]:
         sys.exit(f"Wanted trl {version} from {target}, found {found.stdout.strip()}")
     print(f"trl {version}", flush=True)
-    options = options or ["-m", "not slow and not distributed and not notebooks"]
     return subprocess.run([sys.executable, "-m", "pytest", *options], env=environment, cwd=ROOT).returncode
 
 
