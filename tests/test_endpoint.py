@@ -372,7 +372,7 @@ class TestToolCalls:
     @given(content=any_text, name=any_json, arguments=st.one_of(any_json, any_json.map(json.dumps), any_text))
     @settings(deadline=None)
     def test_any_call_can_be_written_and_copied(self, content, name, arguments):
-        from trl_infopo.policies import _to_message, _to_openai
+        from trl_infopo.policies.chat import _to_message, _to_openai
 
         call = {"function": {"name": name, "arguments": arguments}}
         message = _to_message(_parse(completion(content, tool_calls=[call]))[0])

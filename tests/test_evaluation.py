@@ -56,7 +56,8 @@ from trl_infopo.evaluation import (
     user_shift_table,
     write_whole,
 )
-from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode, _ModelActor
+from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode
+from trl_infopo.policies.model import _ModelActor
 from trl_infopo.scripts import eval as eval_script
 from trl_infopo.scripts import quickstart
 from trl_infopo.users import ChatUser, ScriptedUser, UserSimulatorError
@@ -532,7 +533,7 @@ def decorated(function):
         (partial(decorated(call), tool="ask"), "test_evaluation.call(kwargs={'tool': 'ask'})"),
         (
             partial(ChatPolicy, "m", None, "sk-0"),
-            "trl_infopo.policies.ChatPolicy(model='m', base_url=None, api_key=...)",
+            "trl_infopo.policies.chat.ChatPolicy(model='m', base_url=None, api_key=...)",
         ),
         (Options(3).policy, "test_evaluation.Options(depth=3, api_key=...).policy"),
         (object(), "<object>"),

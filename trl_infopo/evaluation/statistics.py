@@ -1,0 +1,217 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How well a policy did with whom: means with their intervals, and the tables of them."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from .store import read_episodes
+
+
+NUM_RESAMPLES = 2000
+CONFIDENCE = 0.95
+COMPACT = {"box": SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}  # five users fit into 80 columns
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    Episodes of a policy, and their statistics.
+
+    Attributes:
+        settings (`dict`):
+            What was evaluated, and how.
+        records (`list[dict]`):
+            The episodes: `task` (index of the row), `run`, `user`, `reward`, `success`, `num_turns` (the policy's
+            actions), `num_questions` (turns on which feedback came that the policy saw), `stop_reason` and `messages`,
+            at whose end may be feedback that the policy never saw.
+    """
+
+    settings: dict
+    records: list[dict]
+
+    @classmethod
+    def load(cls, output_dir: str | os.PathLike) -> "Evaluation":
+        """
+        Read all episodes that [`evaluate`] has written, or has written so far. Nothing on disk is changed.
+
+        Args:
+            output_dir (`str`):
+                Its `output_dir`.
+
+        Returns:
+            [`Evaluation`]: The evaluation. Of an episode that is there more than once the first counts.
+
+        Raises:
+            `ValueError`: If the file cannot be read. It names the line.
+        """
+        path = Path(output_dir, "episodes.jsonl")
+        settings, records = read_episodes(path)
+        if settings is None:
+            raise ValueError(f"{path} holds no evaluation yet: it is empty.")
+        return cls(settings, list(records.values()))
+
+    def summary(self) -> dict[str, dict]:
+        """
+        Statistics of each user.
+
+        Returns:
+            `dict[str, dict]`:
+                By the user's name: `num_tasks`, `num_episodes`, the means of `success`, `reward`, `num_turns` and
+                `num_questions`, each with the ends of its interval (`mean`, `low`, `high`), and the shares of the
+                `stop_reasons`.
+        """
+        summary = {}
+        for user in dict.fromkeys(record["user"] for record in self.records):
+            records = [record for record in self.records if record["user"] == user]
+            tasks = defaultdict(list)
+            for record in records:
+                tasks[record["task"]].append(record)
+            summary[user] = {"num_tasks": len(tasks), "num_episodes": len(records)}
+            for name in ("success", "reward", "num_turns", "num_questions"):
+                values = [[float(record[name]) for record in runs] for runs in tasks.values()]
+                summary[user][name] = asdict(bootstrap_mean(values, seed=self.settings["seed"]))
+            counts = Counter(record["stop_reason"] for record in records)
+            summary[user]["stop_reasons"] = {reason: n / len(records) for reason, n in counts.most_common()}
+        return summary
+
+    def table(self, title: str | None = None) -> Table:
+        """
+        The statistics for the screen.
+
+        Args:
+            title (`str`, *optional*):
+                Title of the table.
+
+        Returns:
+            [`~rich.table.Table`]: One line per user.
+        """
+        table = Table("user", title=title, title_justify="left", **COMPACT)
+        for name in ("success", "reward", "turns", "questions"):
+            table.add_column(f"{name} ", justify="right", no_wrap=True)
+        table.add_column("stop reasons")
+        for user, statistics in self.summary().items():
+            table.add_row(
+                escape(user),
+                *(_plus_minus(statistics[name]) for name in ("success", "reward", "num_turns", "num_questions")),
+                ", ".join(f"{reason} {share:.0%}" for reason, share in statistics["stop_reasons"].items()),
+            )
+        return table
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    A mean and its confidence interval.
+
+    Attributes:
+        mean (`float`):
+            The mean.
+        low (`float`):
+            Lower end of the interval.
+        high (`float`):
+            Upper end of the interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(
+    values: Iterable[Iterable[float]],
+    *,
+    confidence: float = CONFIDENCE,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """
+    Mean over episodes, and its percentile bootstrap interval. Tasks are drawn with all their runs: the runs of one
+    task are no independent samples.
+
+    Args:
+        values (`Iterable[Iterable[float]]`):
+            For each task the values of its runs.
+        confidence (`float`, *optional*, defaults to `0.95`):
+            Confidence level.
+        num_resamples (`int`, *optional*, defaults to `2000`):
+            Number of bootstrap samples.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the resampling.
+
+    Returns:
+        [`Estimate`]: Mean and interval. The interval is of width 0 when all tasks had the same value.
+    """
+    rng = np.random.default_rng(seed)
+    tasks = [list(runs) for runs in values]
+    sums = np.array([sum(runs) for runs in tasks])
+    counts = np.array([len(runs) for runs in tasks])
+    means = []
+    chunk_size = max(1, 1_000_000 // len(tasks))  # bounds the memory
+    for start in range(0, num_resamples, chunk_size):
+        drawn = rng.integers(len(tasks), size=(min(chunk_size, num_resamples - start), len(tasks)))
+        means.extend(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Estimate(float(sums.sum() / counts.sum()), float(low), float(high))
+
+
+def user_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """
+    The user-shift report: success of policies, each trained with its own user, with all users.
+
+    Args:
+        evaluations (`Mapping[str, Evaluation]`):
+            Evaluations by the name of the policy. A policy that bears a user's name was trained with that user.
+
+    Returns:
+        [`~rich.table.Table`]:
+            A row for each policy and a column for each user: mean success and half the width of its interval, bold and
+            with a star where a policy meets the user it was trained with.
+    """
+    summaries = {policy: evaluation.summary() for policy, evaluation in evaluations.items()}
+    users = list(dict.fromkeys(user for summary in summaries.values() for user in summary))
+    table = Table(
+        "policy",
+        title="success of policies, by the user they were trained with, when tested with",
+        title_justify="left",
+        caption="± half the 95 % bootstrap interval, * the user it was trained with",
+        caption_justify="left",
+        **COMPACT,
+    )
+    for user in users:
+        table.add_column(f"{escape(user)} ", justify="right", no_wrap=True)
+    for policy, summary in summaries.items():
+        cells = []
+        for user in users:
+            if user not in summary:
+                cells.append("")
+                continue
+            cell = _plus_minus(summary[user]["success"])
+            cells.append(f"[bold]{cell}*[/bold]" if user == policy else f"{cell} ")
+        table.add_row(escape(policy), *cells)
+    return table
+
+
+def _plus_minus(estimate: dict[str, float]) -> str:
+    return f"{estimate['mean']:.2f} ±{(estimate['high'] - estimate['low']) / 2:.2f}"

@@ -1,0 +1,188 @@
+# Copyright 2026 The trl-infopo authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A model behind an OpenAI-compatible endpoint as a policy, and what its messages are in OpenAI's dialect."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from transformers.utils import get_json_schema
+
+from .._describe import describe
+from ..rollout import StopReason
+from ..users.endpoint import ChatClient, Completion, EndpointError, read_arguments
+from .protocol import PolicyError, SeededEpisode
+
+
+class ChatPolicy(ChatClient):
+    """
+    A model behind any OpenAI-compatible endpoint. Needs the package `openai` (`pip install "trl-infopo[users]"`).
+
+    The episodes of a batch act concurrently. Tools are sent as JSON schemas. A tool call whose name or arguments are
+    of the wrong type is the model's own mistake: it is played, fails, and the model is told so.
+
+    An attempt fails when the whole response is not there within `timeout` seconds, on a lost connection, on the
+    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion or has more than 1 MiB (packed
+    or unpacked). It is repeated up to `max_retries` times, after a growing delay and no sooner than `Retry-After`
+    says, as long as that is within a minute. Other statuses, such as 401 or 404, are not retried, and redirects are
+    not followed. When attempts run out, the evaluation stops.
+
+    Args:
+        model (`str`):
+            Name of the model at the endpoint.
+        base_url (`str`, *optional*):
+            Address of the endpoint, such as `"http://localhost:8000/v1"`. If `None`, the environment variable
+            `OPENAI_BASE_URL`, or else OpenAI's.
+        api_key (`str`, *optional*):
+            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message, file or
+            pickle of this class.
+        timeout (`float`, *optional*, defaults to `120.0`):
+            Seconds that an attempt may take from its start to the last byte.
+        max_retries (`int`, *optional*, defaults to `4`):
+            Attempts after the first.
+        backoff (`float`, *optional*, defaults to `1.0`):
+            Seconds before the first retry, doubled with each further one. The delays are spread at random, down to
+            half.
+        max_concurrency (`int`, *optional*, defaults to `64`):
+            Largest number of requests under way at once.
+        request_options (`dict`, *optional*):
+            Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
+            {"enable_thinking": False}}}`. They replace those that [`evaluate`] sets (`temperature`, `max_tokens`,
+            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. What of them is known
+            to be harmless, such as numbers, is written into the settings of an evaluation. If they may hold a secret
+            (`extra_headers`, `extra_query`, text), they are in no pickle or copy either, which then cannot be used.
+
+    Raises:
+        `ImportError`: If `openai` is not installed.
+        `ValueError`: If there is no API key, or an argument is out of range.
+
+    Example:
+
+    ```python
+    from trl_infopo.policies import ChatPolicy
+
+    policy = ChatPolicy("Qwen/Qwen3-8B", base_url="http://localhost:8000/v1", api_key="local")
+    ```
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 120.0,
+        max_retries: int = 4,
+        backoff: float = 1.0,
+        max_concurrency: int = 64,
+        request_options: dict | None = None,
+    ):
+        super().__init__(
+            model,
+            base_url,
+            api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            backoff=backoff,
+            max_concurrency=max_concurrency,
+            request_options=request_options,
+        )
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "policy": self.model,
+            "base_url": describe(self.base_url, "base_url"),
+            "request_options": describe(self.request_options),
+        }
+
+    def make_actor(
+        self,
+        *,
+        temperature: float,
+        max_completion_length: int,
+        chat_template_kwargs: dict[str, Any],
+        event_loop: asyncio.AbstractEventLoop,
+        **settings,
+    ) -> Callable[[list[SeededEpisode]], None]:
+        options = {"temperature": temperature, "max_tokens": max_completion_length}
+        if chat_template_kwargs:
+            options["extra_body"] = {"chat_template_kwargs": chat_template_kwargs}
+
+        async def act_together(episodes: list[SeededEpisode]) -> list:
+            acting = (self._act(episode, options) for episode in episodes)
+            return await asyncio.gather(*acting, return_exceptions=True)
+
+        def act(episodes: list[SeededEpisode]) -> None:
+            outcomes = asyncio.run_coroutine_threadsafe(act_together(episodes), event_loop).result()
+            for episode, outcome in zip(episodes, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                episode.act(_to_message(outcome))
+                if outcome.is_cut:
+                    episode.stop_reason = StopReason.MAX_TOKENS
+
+        return act
+
+    async def _act(self, episode: SeededEpisode, options: dict[str, Any]) -> Completion:
+        messages = _to_openai(episode.prompt + episode.completion + episode.feedback)
+        tools = [tool if isinstance(tool, dict) else get_json_schema(tool) for tool in episode.tools.values()] or None
+        seed = episode.next_action_rng().getrandbits(31)
+        try:
+            return await self.complete(messages, {"tools": tools, "seed": seed, **options}, read=lambda answer: answer)
+        except EndpointError as error:
+            failure = str(error)
+        raise PolicyError(f"The policy failed in {episode.name}. {failure}")
+
+
+def _to_openai(messages: list[dict]) -> list[dict]:
+    """Messages with what the endpoint asks for: ids that tie results to calls, and arguments as JSON text."""
+    converted, call_ids = [], []
+    for i, message in enumerate(messages):
+        message = {key: message[key] for key in ("role", "content", "tool_calls") if message.get(key) is not None}
+        if message["role"] == "tool":
+            message["tool_call_id"] = call_ids.pop(0)
+        elif "tool_calls" in message:
+            call_ids = [f"call_{i}_{j}" for j in range(len(message["tool_calls"]))]
+            message["tool_calls"] = [
+                {"id": call_id, "type": "function", "function": _with_text_arguments(call["function"])}
+                for call_id, call in zip(call_ids, message["tool_calls"], strict=True)
+            ]
+        converted.append(message)
+    return converted
+
+
+def _with_text_arguments(function: dict) -> dict:
+    arguments = function["arguments"]
+    return {"name": function["name"], "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}
+
+
+def _to_message(completion: Completion) -> dict:
+    """The assistant message of a completion, which the loop can play: names as text, arguments as objects."""
+    message = {"role": "assistant", "content": completion.content}
+    if completion.tool_calls:
+        message["tool_calls"] = [
+            {
+                "type": "function",
+                "function": {"name": _to_name(call["name"]), "arguments": read_arguments(call["arguments"])},
+            }
+            for call in completion.tool_calls
+        ]
+    return message
+
+
+def _to_name(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name)
