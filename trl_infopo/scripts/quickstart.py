@@ -35,7 +35,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._options import check_fields, check_number, check_output_dir
 from ..environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT, BookingEnv, booking_dataset
@@ -44,7 +44,11 @@ from .arguments import parse_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from rich.console import Console
+    from rich.table import Table
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
+
+    from trl_infopo import InfoPOTrainer
 
 # ChatML, but the tools' schemas stay out of the prompt: the warm start teaches them, and prompts have 6 tokens
 CHAT_TEMPLATE = """\
@@ -362,6 +366,35 @@ def main(argv: list[str] | None = None) -> None:
         argv (`list[str]`, *optional*):
             Command-line arguments. If `None`, those of the process.
     """
+    args = _read_arguments(argv)
+    # The libraries take seconds to load, and before them nothing else would show that it has started
+    print(f"training a policy in {args.output_dir}, which takes a few minutes", flush=True)
+    _load_libraries(args.seed)
+    from rich.console import Console
+
+    start = time.perf_counter()
+    console = Console()
+    tokenizer = build_tokenizer()
+    warm_start = _train_warm_start(args, tokenizer, console)
+    held_out = booking_dataset("test", args.num_held_out, args.seed)
+    coefficients = {"InfoPO": args.info_gain_coef, "GRPO": 0.0} if args.compare else {"InfoPO": args.info_gain_coef}
+    policies, success, seconds = {}, {}, {}
+    for title, info_gain_coef in coefficients.items():
+        policies[title] = build_policy(tokenizer)
+        policies[title].load_state_dict(warm_start.state_dict())
+        trainer = _make_trainer(title, info_gain_coef, policies[title], args, tokenizer, held_out, console)
+        success["warm start"] = trainer.evaluate()["eval_reward"]
+        seconds[title] = trainer.train().metrics["train_runtime"]
+        success[title] = trainer.evaluate()["eval_reward"]
+        trainer.save_state()  # the learning curves of the report
+    _save(args, policies["InfoPO"], tokenizer, success, seconds)
+
+    _print_conversations(console, warm_start, policies["InfoPO"], tokenizer, held_out)
+    _print_results(console, args, success, seconds)
+    console.print(f"time: {time.perf_counter() - start:.0f} s")
+
+
+def _read_arguments(argv: list[str] | None) -> QuickstartArguments:
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     from trl import TrlParser
 
@@ -371,46 +404,45 @@ def main(argv: list[str] | None = None) -> None:
         description="Train a tiny agent to ask before it acts, from nothing, on the CPU.",
     )
     (args,) = parse_arguments(parser, argv)
-    # The libraries take seconds to load, and before them nothing else would show that it has started
-    print(f"training a policy in {args.output_dir}, which takes a few minutes", flush=True)
+    return args
 
+
+def _load_libraries(seed: int) -> None:
+    """Load what takes seconds, before the clock starts; keep it quiet, and set its seed."""
     import datasets
     import torch
     import transformers
-    from rich.console import Console
-    from rich.table import Table
-    from transformers import PrinterCallback, TrainerCallback, set_seed
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # noqa: F401
 
-    from trl_infopo import InfoPOConfig, InfoPOTrainer
-    from trl_infopo._progress import ProgressBar
+    from trl_infopo import InfoPOConfig, InfoPOTrainer  # noqa: F401
 
-    start = time.perf_counter()
-    console = Console()
     datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)
     torch.set_num_threads(1)  # more threads only get into each other's way in a model this small
-    set_seed(args.seed)
+    transformers.set_seed(seed)
+
+
+def _make_progress_callback(title: str, metrics: dict[str, str], console: "Console") -> "TrainerCallback":
+    """One line of progress for a whole training."""
+    from transformers import TrainerCallback
+
+    from trl_infopo._progress import ProgressBar
 
     class ProgressCallback(TrainerCallback):
-        """One line of progress for a whole training."""
-
-        def __init__(self, title: str, metrics: dict[str, str]):
-            self.title = title
-            self.metrics = metrics
+        def __init__(self):
             self.bar = None
 
         def on_train_begin(self, args, state, control, **kwargs):
-            self.bar = ProgressBar(f"{self.title:<10}", state.max_steps, console=console)
+            self.bar = ProgressBar(f"{title:<10}", state.max_steps, console=console)
             self.bar.start()
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(state.global_step)
 
         def on_log(self, args, state, control, logs, **kwargs):
-            values = [f"{name} {logs[key]:.2f}" for name, key in self.metrics.items() if key in logs]
+            values = [f"{name} {logs[key]:.2f}" for name, key in metrics.items() if key in logs]
             if self.bar and values:
                 self.bar.update(text=" · ".join(values))
 
@@ -418,8 +450,12 @@ def main(argv: list[str] | None = None) -> None:
             self.bar.stop()
             self.bar = None
 
-    shared = {
-        "output_dir": args.output_dir,
+    return ProgressCallback()
+
+
+def _shared_options(args: QuickstartArguments) -> dict[str, Any]:
+    """What the warm start and the trainings have in common."""
+    return {
         "seed": args.seed,
         "use_cpu": True,
         "bf16": False,
@@ -431,13 +467,20 @@ def main(argv: list[str] | None = None) -> None:
         "disable_tqdm": True,
     }
 
-    # Warm start
-    tokenizer = build_tokenizer()
-    warm_start = build_policy(tokenizer)
+
+def _train_warm_start(
+    args: QuickstartArguments, tokenizer: "PreTrainedTokenizerFast", console: "Console"
+) -> "PreTrainedModel":
+    """A policy that has learnt the form of the game from noisy demonstrations."""
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    policy = build_policy(tokenizer)
     trainer = SFTTrainer(
-        model=warm_start,
+        model=policy,
         args=SFTConfig(
-            **shared,
+            **_shared_options(args),
+            output_dir=args.output_dir,
             max_steps=args.warm_start_steps,
             per_device_train_batch_size=32,
             learning_rate=5e-3,
@@ -447,88 +490,116 @@ def main(argv: list[str] | None = None) -> None:
         ),
         train_dataset=demonstrate(32 * args.warm_start_steps, args.seed),
         processing_class=tokenizer,
-        callbacks=[ProgressCallback("warm start", {"loss": "loss"})],
+        callbacks=[_make_progress_callback("warm start", {"loss": "loss"}, console)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
+    return policy
 
-    # Reinforcement learning
-    held_out = booking_dataset("test", args.num_held_out, args.seed)
 
-    def train(title: str, info_gain_coef: float) -> "PreTrainedModel":
-        policy = build_policy(tokenizer)
-        policy.load_state_dict(warm_start.state_dict())
-        trainer = InfoPOTrainer(
-            model=policy,
-            args=InfoPOConfig(
-                **shared | {"output_dir": str(Path(args.output_dir, title))},
-                log_traces=True,
-                max_steps=args.steps,
-                per_device_train_batch_size=64,
-                num_generations=8,
-                per_device_eval_batch_size=args.num_held_out,
-                num_generations_eval=1,
-                max_completion_length=160,
-                max_turns=MAX_TURNS,
-                learning_rate=5e-4,
-                lr_scheduler_type="constant",
-                info_gain_coef=info_gain_coef,
-                # Gains are scaled, not centred: with "group", a question that brings less than the average is worth
-                # less than no question, and a young policy that finds few good ones can unlearn to ask at all
-                info_gain_normalization="group_scale",
-                # Instead of "No information found.": an answer that says nothing and that the policy has seen before
-                masked_feedback=NEUTRAL,
-            ),
-            train_dataset=booking_dataset("train", 8 * args.steps, args.seed),
-            eval_dataset=held_out,
-            processing_class=tokenizer,
-            environment_factory=BookingEnv,
-            callbacks=[
-                ProgressCallback(
-                    title, {"success": "reward", "gain": "infopo/information_gain/mean", "tied": "infopo/tied_groups"}
-                )
-            ],
-        )
-        trainer.remove_callback(PrinterCallback)
-        success["warm start"] = trainer.evaluate()["eval_reward"]
-        seconds[title] = trainer.train().metrics["train_runtime"]
-        success[title] = trainer.evaluate()["eval_reward"]
-        trainer.save_state()  # the learning curves of the report
-        return policy
+def _make_trainer(
+    title: str,
+    info_gain_coef: float,
+    policy: "PreTrainedModel",
+    args: QuickstartArguments,
+    tokenizer: "PreTrainedTokenizerFast",
+    held_out: "Dataset",
+    console: "Console",
+) -> "InfoPOTrainer":
+    """The trainer of a policy that goes on from the warm start, evaluated on held-out users."""
+    from transformers import PrinterCallback
 
-    success, seconds = {}, {}
-    policy = train("InfoPO", args.info_gain_coef)
-    if args.compare:
-        train("GRPO", 0.0)
+    from trl_infopo import InfoPOConfig, InfoPOTrainer
+
+    trainer = InfoPOTrainer(
+        model=policy,
+        args=InfoPOConfig(
+            **_shared_options(args),
+            output_dir=str(Path(args.output_dir, title)),
+            log_traces=True,
+            max_steps=args.steps,
+            per_device_train_batch_size=64,
+            num_generations=8,
+            per_device_eval_batch_size=args.num_held_out,
+            num_generations_eval=1,
+            max_completion_length=160,
+            max_turns=MAX_TURNS,
+            learning_rate=5e-4,
+            lr_scheduler_type="constant",
+            info_gain_coef=info_gain_coef,
+            # Gains are scaled, not centred: with "group", a question that brings less than the average is worth
+            # less than no question, and a young policy that finds few good ones can unlearn to ask at all
+            info_gain_normalization="group_scale",
+            # Instead of "No information found.": an answer that says nothing and that the policy has seen before
+            masked_feedback=NEUTRAL,
+        ),
+        train_dataset=booking_dataset("train", 8 * args.steps, args.seed),
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        environment_factory=BookingEnv,
+        callbacks=[
+            _make_progress_callback(
+                title,
+                {"success": "reward", "gain": "infopo/information_gain/mean", "tied": "infopo/tied_groups"},
+                console,
+            )
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _save(
+    args: QuickstartArguments,
+    policy: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    success: dict[str, float],
+    seconds: dict[str, float],
+) -> None:
     policy.save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)
     results = {**asdict(args), "success": success, "seconds": seconds}
     (Path(args.output_dir) / "results.json").write_text(json.dumps(results, indent=2) + "\n")
 
-    # Report
-    def print_conversation(title: str, model: "PreTrainedModel") -> None:
-        messages, reward = play(model, tokenizer, user)
-        gains = iter(score_conversation(model, tokenizer, messages))
-        table = Table("agent", "user", "information gain", min_width=80)
-        for message, following in zip(messages, [*messages[1:], None], strict=True):
-            if message["role"] != "assistant":
-                continue
-            calls = [call["function"] for call in message.get("tool_calls", [])]
-            action = [f"{call['name']}({', '.join(call['arguments'].values())})" for call in calls]
-            gain = next(gains)
-            bar = "" if math.isnan(gain) else f"{gain:5.2f} {'█' * round(6 * gain)}"
-            table.add_row(
-                " ".join(filter(None, [message["content"], *action])), following and following["content"], bar
-            )
-        console.print(f"\n{title}, reward {reward:.0f}")
-        console.print(table)
 
+def _print_conversations(
+    console: "Console",
+    warm_start: "PreTrainedModel",
+    policy: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    held_out: "Dataset",
+) -> None:
+    """What both say to the same user, and what each turn earns."""
     # The first held-out user that the warm start, decoded greedily, fails; or the first, if it fails none
     user = next((row for row in held_out if play(warm_start, tokenizer, row)[1] == 0), held_out[0])
     wishes = " ".join(value for value in user["goal"].values() if value)
     console.print(f'\nuser: "{user["prompt"][0]["content"]}" (hidden goal: {wishes})')
-    print_conversation("before", warm_start)
-    print_conversation("after", policy)
+    for title, model in (("before", warm_start), ("after", policy)):
+        messages, reward = play(model, tokenizer, user)
+        console.print(f"\n{title}, reward {reward:.0f}")
+        console.print(_make_conversation_table(messages, score_conversation(model, tokenizer, messages)))
+
+
+def _make_conversation_table(messages: list[dict], information_gain: list[float]) -> "Table":
+    from rich.table import Table
+
+    gains = iter(information_gain)
+    table = Table("agent", "user", "information gain", min_width=80)
+    for message, following in zip(messages, [*messages[1:], None], strict=True):
+        if message["role"] != "assistant":
+            continue
+        calls = [call["function"] for call in message.get("tool_calls", [])]
+        action = [f"{call['name']}({', '.join(call['arguments'].values())})" for call in calls]
+        gain = next(gains)
+        bar = "" if math.isnan(gain) else f"{gain:5.2f} {'█' * round(6 * gain)}"
+        table.add_row(" ".join(filter(None, [message["content"], *action])), following and following["content"], bar)
+    return table
+
+
+def _print_results(
+    console: "Console", args: QuickstartArguments, success: dict[str, float], seconds: dict[str, float]
+) -> None:
+    from rich.table import Table
 
     table = Table(*success)
     table.add_row(*(f"{value:.3f}" for value in success.values()))
@@ -537,7 +608,6 @@ def main(argv: list[str] | None = None) -> None:
     console.print(f"\npolicy and tokenizer: {args.output_dir}")
     runs = shlex.join(str(Path(args.output_dir, title)) for title in seconds)
     console.print(f"what the agent learnt, turn by turn: trl-infopo report {runs}", soft_wrap=True)
-    console.print(f"time: {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
