@@ -1,16 +1,5 @@
-# Copyright 2026 The trl-infopo authors.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# Copyright 2026 The trl-infopo authors
+# SPDX-License-Identifier: Apache-2.0
 """What a training step costs, InfoPO beside GRPO on the same rollouts, and how scoring grows with the turns.
 
 The steps are those of real trainers, with generation by transformers: `InfoPOTrainer` with `info_gain_coef=0.0`, which
