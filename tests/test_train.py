@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,10 @@ def weights(folder) -> dict:
     return load_file(Path(folder) / "model.safetensors")
 
 
+@pytest.mark.skipif(
+    version("trl").startswith("1.15."),
+    reason="TRL 1.15 trains on a CPU only in the process of the tests: plain_head.py",
+)
 def test_own_environment_is_trained_launched_resumed_and_evaluated(own_directory, tmp_path, capsys):
     logs = train(tmp_path / "agent")
     assert [log["step"] for log in logs] == [1, 2]
