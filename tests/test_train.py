@@ -124,7 +124,7 @@ def weights(folder) -> dict:
 
 @pytest.mark.skipif(
     version("trl").startswith("1.15."),
-    reason="TRL 1.15 trains on a CPU only in the process of the tests: plain_head.py",
+    reason="on a CPU, TRL 1.15 trains in the process of the tests alone: plain_head.py",
 )
 def test_own_environment_is_trained_launched_resumed_and_evaluated(own_directory, tmp_path, capsys):
     logs = train(tmp_path / "agent")
