@@ -56,7 +56,8 @@ def install(task: str) -> None:
         # On Linux, the usual build brings gigabytes of CUDA: without a GPU, prefer the one for the CPU
         without_gpu = sys.platform == "linux" and shutil.which("nvidia-smi") is None
         pip_install(TORCH, *(["--retries", "1", "--extra-index-url", CPU_BUILDS] if without_gpu else []))
-    pip_install("--editable", ".[test]" if task == "test" else ".")
+    # The quick start ends with the command of a report, which draws its curves with an extra
+    pip_install("--editable", ".[test]" if task == "test" else ".[report]")
 
 
 if __name__ == "__main__":
