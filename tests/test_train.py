@@ -204,6 +204,7 @@ def test_tools_and_a_reward_are_enough(tmp_path):
         (["--reward_funcs", "acuracy_reward"], "Did you mean 'accuracy_reward'?"),
         (["--tools", "own_travel:look_pu"], "Did you mean 'look_up'?"),
         (["--dataset", "own_travel:row"], "Did you mean 'rows'?"),
+        (["--environment", "own_travel.py:Travel"], "Write it without '.py': own_travel:Travel."),
         (["--dataset", "none.jsonl"], "`dataset` is 'none.jsonl', which cannot be read: there is no such file"),
         (["--dataset", "no/such-dataset"], "`dataset` is 'no/such-dataset', which cannot be read"),
         (["--dataset", "own_travel:MODULE"], "'own_travel' has no 'MODULE'"),

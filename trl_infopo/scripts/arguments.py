@@ -77,7 +77,8 @@ def parse_arguments(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         _fail(parser, f"--config is not YAML: {error}")
     except (ValueError, TypeError) as error:
-        _fail(parser, str(error))
+        hint = " That is: --use_cpu true --bf16 false." if "bf16/gpu" in str(error) else ""  # transformers' words
+        _fail(parser, f"{error}{hint}")
     if (rest := outputs[-1]) and not others:
         parser.error(f"{rest[0]!r} belongs to no option.")
     outputs = outputs[: len(parser.dataclass_types)]

@@ -65,9 +65,11 @@ def load_object(name: str, path: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # it runs the module
+        way_out = "Write module:name, and start where the module is, or install it."
+        if module_name.endswith(".py"):
+            way_out = f"Write it without '.py': {module_name.removesuffix('.py')}:{attribute}."
         raise ValueError(
-            f"`{name}` is {path!r}, whose module cannot be imported: {type(error).__name__}: {error}. Write "
-            "module:name, and start where the module is, or install it."
+            f"`{name}` is {path!r}, whose module cannot be imported: {type(error).__name__}: {error}. {way_out}"
         ) from error
     if not attribute or not hasattr(module, attribute):
         near = did_you_mean(attribute, list(vars(module)))

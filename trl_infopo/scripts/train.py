@@ -304,15 +304,18 @@ def main(argv: list[str] | None = None) -> None:
         "dtype": model_args.dtype,
         **(training_args.model_init_kwargs or {}),
     }
-    trainer = InfoPOTrainer(
-        model=model_args.model_name_or_path,
-        args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-        quantization_config=get_quantization_config(model_args),
-        peft_config=get_peft_config(model_args),
-        **task,
-    )
+    try:
+        trainer = InfoPOTrainer(
+            model=model_args.model_name_or_path,
+            args=training_args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            quantization_config=get_quantization_config(model_args),
+            peft_config=get_peft_config(model_args),
+            **task,
+        )
+    except ValueError as error:  # options, rows or a model that do not fit together
+        parser.error(" ".join(str(error).split()))
     resume = training_args.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=resume if resume not in ("True", "true") else True)
     trainer.save_model(training_args.output_dir)
