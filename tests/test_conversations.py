@@ -520,7 +520,8 @@ def test_a_user_who_was_not_declared_is_no_silent_mistake(tmp_path):
     with pytest.warns(UserWarning, match="`UndeclaredEnvironment.reset` set a `user`.*declare it in the class body"):
         trainer.train()
     assert not trainer._converses
-    trainer = make_trainer(tmp_path, UndeclaredWithoutTools)
+    with pytest.warns(UserWarning, match="`UndeclaredWithoutTools` has neither tools nor a `user`"):
+        trainer = make_trainer(tmp_path, UndeclaredWithoutTools)
     with pytest.raises(ValueError, match="`UndeclaredWithoutTools.reset` set a `user`.*declare it in the class body"):
         trainer.train()
 

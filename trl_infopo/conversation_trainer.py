@@ -68,6 +68,13 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 walls = without_tools()
 
         has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.tools for factory in factories)
+        if factories and not has_turns and (args.info_gain_coef != 0 or args.log_information_gain):
+            warnings.warn(
+                f"`{next(iter(factories)).kind.__name__}` has neither tools nor a `user`, so that nothing comes back "
+                "and no turn has a gain. Give it methods with docstrings as tools, or declare a user in the class "
+                "body: `user: UserSimulator`.",
+                stacklevel=1,
+            )
         for name in ("train_dataset", "eval_dataset"):
             check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
         with walls:
