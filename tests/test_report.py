@@ -161,6 +161,13 @@ def test_a_directory_without_traces_is_said_in_a_line(tmp_path, capsys, command)
     assert "holds no traces" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_runs_below_a_directory_are_named(tmp_path, capsys):
+    run_dir = write_traces(tmp_path / "InfoPO", 1)
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", str(tmp_path)])
+    assert f"There are some in '{run_dir}'." in capsys.readouterr().err
+
+
 def test_inspect_shows_a_dialogue(tmp_path, capsys):
     run_dir = str(write_traces(tmp_path, 3))
     cli.main(["inspect", run_dir, "--step", "2", "--group", "1", "--rollout", "3"])

@@ -91,9 +91,13 @@ def read_traces(path: str | os.PathLike) -> pa.Table:
     """See [`load_traces`]."""
     files = sorted(Path(path, DIRECTORY).glob("*.parquet")) or sorted(Path(path).glob("*.parquet"))
     if not files:
+        if not Path(path).is_dir():
+            raise FileNotFoundError(f"{str(path)!r} holds no traces: there is no such directory.")
+        runs = sorted({str(file.parents[1]) for file in Path(path).glob(f"*/{DIRECTORY}/*.parquet")})
+        hint = f" There are some in {', '.join(map(repr, runs))}." if runs else ""
         raise FileNotFoundError(
             f"{str(path)!r} holds no traces. Give the output directory of a run with `log_traces=True` that has "
-            "logged a step."
+            f"logged a step.{hint}"
         )
     # Files of a run that was resumed with other reward functions have other columns of rewards
     tables = [pa.parquet.read_table(file) for file in files]

@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     """
     parser = ArgumentParser(
         prog="trl-infopo report",
-        description="Make one HTML file of runs with traces: learning curves side by side, dialogues turn by turn.",
+        description="Make one HTML file of runs with traces: learning curves side by side, dialogues turn by turn. "
+        "Needs plotly: pip install 'trl-infopo[report]'.",
         usage="%(prog)s run_dir [run_dir ...] [options]",
         allow_abbrev=False,
     )
