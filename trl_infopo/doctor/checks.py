@@ -212,8 +212,8 @@ def check_wording(checkup: Checkup, plays: list[Play], default: str) -> None:
             WARNING,
             f"the placeholder {placeholder!r} never came back in {len(everything)} pieces of feedback. The text of "
             f"most tasks was {shorten(common)!r}",
-            "Set `masked_feedback` in the class to what tools and users say who have nothing to say. A placeholder "
-            "that the policy has never read lowers the likelihood of whatever follows.",
+            "Set `masked_feedback`, in the class or as an option, to what tools and users say who have nothing to "
+            "say. A placeholder that the policy has never read lowers the likelihood of whatever follows.",
         )
     for source, pairs in said.items():
         for text in dict.fromkeys(text for text, _ in pairs):

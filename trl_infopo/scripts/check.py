@@ -151,7 +151,10 @@ def main(argv: list[str] | None = None) -> None:
         )
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-    Console().print(checkup.report())
+    console = Console()
+    console.print(checkup.report())
+    if rows is None:
+        console.print("\nThe only task was a greeting: `--dataset` names those of the training.", highlight=False)
     if not checkup.is_healthy:
         raise SystemExit(1)
 

@@ -105,6 +105,7 @@ def show_environment(name: str, seed: int, console: "Console", in_full: bool = T
         console.print(f"  user: {user}, by default plain", markup=False)
     if in_full:
         description = re.split(r"\n(?:Args|Raises|Example):", inspect.cleandoc(family.make_environment.__doc__))[0]
+        description = re.sub(r"\[`~?(?:\w+\.)*(\w+)`\]", r"`\1`", description)  # a reference is a name here
         console.print(Padding(Markdown(description), (1, 2)))
     evaluation = evaluate(
         family.play,

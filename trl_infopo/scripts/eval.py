@@ -105,7 +105,8 @@ class EvalArguments:
         default_factory=lambda: ["plain"],
         metadata={
             "help": f"Users to test with. Scripted ones: {', '.join(PERSONAS)}. `chat:MODEL` is a user played by a "
-            "model behind an endpoint, my_module:make_user one of your own. Environments without users ignore it."
+            "model behind an endpoint, my_module:make_user one of your own. Environments that take neither "
+            "`make_user` nor `persona` ignore it."
         },
     )
     dataset: str | None = field(
@@ -364,6 +365,10 @@ def main(argv: list[str] | None = None) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     console = Console()
+    if args.users != ["plain"] and not users.keys() & args.users:
+        console.print(
+            f"{args.environment} takes neither `make_user` nor `persona`: `--users` changes nothing.", markup=False
+        )
     output_dir = Path(args.output_dir)
     make_policy = load_policy if args.base_url is None else partial(ChatPolicy, base_url=args.base_url)
     # A typo in the last path shows now, not after the evaluation of those before

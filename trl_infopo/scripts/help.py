@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from .options import Option
 
 
-LONGEST_CHOICES = 48  # characters
+LONGEST_CHOICES = 52  # characters
 METAVARS = {"float": "NUMBER", "int": "N", "bool": "true|false", "dict": "JSON", "list": "TEXT ...", "str": "TEXT"}
 
 
