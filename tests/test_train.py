@@ -49,6 +49,11 @@ class Travel:
         return 0.25 * self.asked
 
 
+class Broken(Travel):
+    def __init__(self):
+        raise ValueError("there is no key")
+
+
 def make_user(scenario, seed):
     return ScriptedUser(scenario, seed, "terse")
 
@@ -220,6 +225,11 @@ def test_what_is_wrong_is_said_in_one_line(options, message, capsys):
         cli.main(["train", "--config", "recipe.yaml", *options])
     assert error.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_an_environment_of_ones_own_raises_keeps_its_traceback():
+    with pytest.raises(ValueError, match="there is no key"):
+        cli.main(["train", "--config", "recipe.yaml", "--environment", "own_travel:Broken"])
 
 
 def test_a_file_without_its_option_is_told(capsys):

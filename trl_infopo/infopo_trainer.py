@@ -430,9 +430,10 @@ class InfoPOTrainer(ConversationTrainer):
         _, gates = group_gates(rewards, self.num_generations, temperature, self.args.gate, gate_factor)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
         first = self.accelerator.process_index * len(masked_observations)
-        for i, rollout in enumerate(masked_observations):
-            if is_left_out[first + i]:
-                masked_observations[i] = [None] * len(rollout)
+        own = is_left_out[first : first + len(masked_observations)].tolist()
+        for i, left_out in enumerate(own):
+            if left_out:
+                masked_observations[i] = [None] * len(masked_observations[i])
         share = is_left_out.float().mean().item()
         self._log_infopo({"skipped_groups": share})
         return share

@@ -15,6 +15,7 @@ a file, and the command line goes before the file.
 
 import os
 import sys
+import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -315,6 +316,9 @@ def main(argv: list[str] | None = None) -> None:
             **task,
         )
     except ValueError as error:  # options, rows or a model that do not fit together
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals["__name__"].partition(".")[0] not in ("trl_infopo", "trl", "transformers"):
+            raise  # from code of the user's own, who needs the traceback
         parser.error(" ".join(str(error).split()))
     resume = training_args.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=resume if resume not in ("True", "true") else True)
