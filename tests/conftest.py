@@ -47,3 +47,17 @@ def pytest_collection_modifyitems(items):
             num_seen[test] += 1
             if num_seen[test] > marker.args[0]:
                 item.add_marker(pytest.mark.thorough)
+
+
+@pytest.fixture(scope="module")
+def event_loop():
+    """An event loop in another thread, guarded as those of trainers are."""
+    from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
+
+    from trl_infopo.calls import guard_event_loop
+
+    thread, loop, ready = start_event_loop_in_daemon()
+    ready.wait()
+    guard_event_loop(loop)
+    yield loop
+    shutdown_event_loop_in_daemon(thread, loop)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scripted_agents import make_scripted_trainer
 from test_misbehaviour import Echo, calls, logged, play
-from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
 from trl_infopo import evaluate, infopo_trainer
 from trl_infopo.evaluation import Evaluation
@@ -279,14 +278,6 @@ def test_an_empty_message_goes_back_to_the_agent(tmp_path, monkeypatch, nothing)
     assert (torch.cat(gains)[:, 1] != 0).all()
     assert logged(trainer, "infopo/empty_messages") == [len(completions)]
     assert logged(trainer, "infopo/tools/failures") == [0]
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    thread, loop, ready = start_event_loop_in_daemon()
-    ready.wait()
-    yield loop
-    shutdown_event_loop_in_daemon(thread, loop)
 
 
 def test_without_a_user_an_empty_message_is_an_answer(event_loop):

@@ -13,18 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
-from trl_infopo.calls import guard_event_loop
 from trl_infopo.rollout import Episode, StopReason, TokenPolicy, converse, infer_stop_reason, visible_messages
 from trl_infopo.users import UserSimulatorError
-
-
-@pytest.fixture(scope="module")
-def event_loop():
-    thread, loop, ready = start_event_loop_in_daemon()
-    ready.wait()
-    guard_event_loop(loop)
-    yield loop
-    shutdown_event_loop_in_daemon(thread, loop)
 
 
 def say(content: str) -> dict:

@@ -163,9 +163,11 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
         `Exception` or `asyncio.CancelledError`: What it raised.
     """
     task = asyncio.ensure_future(pending)
-    await asyncio.wait({task}, timeout=timeout)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        task.cancel()  # unless it is done
     if not task.done():
-        task.cancel()
         raise FeedbackTimeout(timeout)
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, Exception):
@@ -194,40 +196,28 @@ def _exit_error(error: BaseException) -> RuntimeError:
     return RuntimeError(f"{type(error).__name__}: {error_text(error)}")
 
 
-def run_on(event_loop: asyncio.AbstractEventLoop, coroutine: Coroutine, limit: float | None = None) -> Any:
+def check_event_loop(event_loop: asyncio.AbstractEventLoop, waited: float, limit: float | None) -> None:
     """
-    Run a coroutine on an event loop in another thread, and wait for it.
+    Whether it makes sense to go on waiting for an event loop in another thread.
 
     Args:
         event_loop (`asyncio.AbstractEventLoop`):
             The event loop.
-        coroutine (`Coroutine`):
-            What to run.
+        waited (`float`):
+            Seconds since it gave anything.
         limit (`float`, *optional*):
-            Seconds after which the event loop counts as blocked.
-
-    Returns:
-        `Any`: Its result.
+            Seconds after which it counts as blocked.
 
     Raises:
         `RuntimeError`: If the event loop is blocked, or is not running any more.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop)
-    waited = 0.0
-    while True:
-        try:
-            return future.result(timeout=1.0)
-        except TimeoutError:
-            if future.done():
-                raise
-        waited += 1.0
-        if not event_loop.is_running():
-            raise RuntimeError("The event loop of async tools and users has stopped. Has one of them closed it?")
-        if limit is not None and waited > limit + GRACE:
-            raise RuntimeError(
-                "An async tool or user blocks the event loop for longer than `feedback_timeout`. Let it await instead "
-                "of waiting (`await asyncio.sleep` for `time.sleep`), or make it a plain function."
-            )
+    if not event_loop.is_running():
+        raise RuntimeError("The event loop of async tools and users has stopped. Has one of them closed it?")
+    if limit is not None and waited > limit + GRACE:
+        raise RuntimeError(
+            "An async tool or user blocks the event loop for longer than `feedback_timeout`. Let it await instead "
+            "of waiting (`await asyncio.sleep` for `time.sleep`), or make it a plain function."
+        )
 
 
 class ToolGuard:

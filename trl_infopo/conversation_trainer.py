@@ -122,16 +122,24 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             self._event_loop = self.async_loop
 
     def _generate_and_score_completions(self, inputs):
-        self._rendered = {}
+        self._rendered, self._has_reset = {}, not self.environment_factories
         try:
-            return super()._generate_and_score_completions(inputs)
-        except SystemExit as error:
-            raise RuntimeError(
-                f"A `reset`, a reward or a `rollout_func` called `sys.exit({show(error.code)})`, which would end the "
-                "run as if it were complete. Raise an error there, or return."
-            ) from error
+            try:
+                return super()._generate_and_score_completions(inputs)
+            except SystemExit as error:
+                raise RuntimeError(
+                    f"A `reset`, a reward or a `rollout_func` called `sys.exit({show(error.code)})`, which would end "
+                    "the run as if it were complete. Raise an error there, or return."
+                ) from error
+        except Exception as error:
+            if not self._has_reset:  # the other processes wait in `_generate`
+                self._raise_on_all(error)
+            raise
 
     def _generate(self, prompts):
+        if not self._has_reset:
+            self._raise_on_all(None)
+            self._has_reset = True
         prompts[:] = encodable_message(prompts)
         if self._converses:
             prompts[:] = self._begin(prompts)
@@ -203,6 +211,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             self.async_loop,
             max_turns=max_turns,
             concurrency=self.args.user_concurrency,
+            min_ready_fraction=self.args.min_ready_fraction,
             feedback_timeout=self.args.feedback_timeout,
             synchronize=self._agree if self.accelerator.num_processes > 1 else None,
         )
@@ -429,7 +438,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 if type(environment) is any_kind
             ]
             try:
-                rewards = gather_rewards(episodes, self._event_loop, self.args.user_concurrency)
+                rewards = gather_rewards(
+                    episodes, self._event_loop, self.args.user_concurrency, self.args.feedback_timeout
+                )
             except Exception as error:
                 self._reward_error, rewards = error, [0.0] * len(episodes)
             self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}

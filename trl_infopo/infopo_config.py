@@ -92,10 +92,14 @@ class InfoPOConfig(GRPOConfig):
         user_concurrency (`int`, *optional*, defaults to `64`):
             Largest number of replies of users, of async tools and of async rewards of environments that are awaited at
             once on a process.
+        min_ready_fraction (`float`, *optional*, defaults to `1.0`):
+            Share of a batch's conversations still going on whose feedback must be there before the policy acts on it.
+            At 1.0, each round waits for the slowest user. Below (0.5 is good where some take long), the policy acts in
+            smaller batches, and who is in which depends on who answers first, so that rollouts of a seed differ.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
-            a user that does ends the run with an error. If `None`, there is no limit. With a limit, tools and users
-            that are not `async` run on threads of their own.
+            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, which
+            the agent is told; all else ends the run with an error. If `None`, there is no limit. With a limit, what is
+            not `async` runs on threads of its own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
         log_traces (`bool`, *optional*, defaults to `False`):
@@ -234,11 +238,20 @@ class InfoPOConfig(GRPOConfig):
             "awaited at once on a process."
         },
     )
+    min_ready_fraction: float = field(
+        default=1.0,
+        metadata={
+            "help": "Share of a batch's conversations still going on whose feedback must be there before the policy "
+            "acts on it. At 1.0, each round waits for the slowest user. Below (0.5 is good where some take long), the "
+            "policy acts in smaller batches, and who is in which depends on who answers first, so that rollouts of a "
+            "seed differ."
+        },
+    )
     feedback_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the "
-            "agent is told; a user that does ends the run with an error. If `None`, there is no limit."
+            "help": "Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer "
+            "fails, which the agent is told; all else ends the run with an error. If `None`, there is no limit."
         },
     )
     log_information_gain: bool = field(
@@ -329,6 +342,7 @@ class InfoPOConfig(GRPOConfig):
                     "gains of all groups. Set one of them to 0.0 or False."
                 )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
+        check_number("min_ready_fraction", self.min_ready_fraction, above=0, at_most=1, hint="1.0 to wait for all")
         if self.feedback_timeout is not None:
             check_number(
                 "feedback_timeout",

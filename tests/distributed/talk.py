@@ -19,7 +19,8 @@ parser.add_argument("--processes", type=int)
 parser.add_argument("--num_replies", type=int, nargs="+", help="of the users on each process; below 0, they fail")
 parser.add_argument("--fsdp_on_cpu", action="store_true", help="let accelerate shard without an accelerator")
 parser.add_argument("--in_tool", action="store_true", help="the user is asked by a tool, in TRL's own loop")
-parser.add_argument("--failing", default="reply", help="method that fails: reply, opening, on_end or get_reward")
+parser.add_argument("--min_ready_fraction", type=float, default=1.0)
+parser.add_argument("--failing", default="reply", help="method that fails: reset, reply, opening, on_end...")
 args = parser.parse_args()
 if args.fsdp_on_cpu:
     import fsdp_on_cpu
@@ -32,11 +33,17 @@ from tiny_agents import AskEnvironment  # noqa: E402
 from trl_infopo.users import UserSimulatorError  # noqa: E402
 
 
+def is_to_fail() -> bool:
+    return args.num_replies[trainer.accelerator.process_index] < 0 and trainer.state.global_step == 1
+
+
 class UnequalEnvironment(TalkEnvironment):
     def reset(self, **row):
         num_replies = args.num_replies[trainer.accelerator.process_index]
         self.user = Replies(["yes"] * abs(num_replies))
-        self.failing = args.failing if num_replies < 0 and trainer.state.global_step == 1 else None
+        self.failing = args.failing if is_to_fail() else None
+        if self.failing == "reset":
+            raise KeyError("no task")
         if self.failing in ("reply", "opening"):
             setattr(self.user, self.failing, self._fail)
 
@@ -55,6 +62,11 @@ class UnequalEnvironment(TalkEnvironment):
 
 
 class AskingEnvironment(AskEnvironment):
+    def reset(self, **row):
+        if is_to_fail() and args.failing == "reset":
+            raise KeyError("no task")
+        return super().reset(**row)
+
     def ask(self, slot: str) -> str:
         """
         Ask the user.
@@ -62,7 +74,7 @@ class AskingEnvironment(AskEnvironment):
         Args:
             slot: What to ask for.
         """
-        if args.num_replies[trainer.accelerator.process_index] < 0 and trainer.state.global_step == 1:
+        if is_to_fail():
             raise UserSimulatorError("no line after 3 attempts")
         return super().ask(slot)
 
@@ -71,6 +83,7 @@ options = {
     "max_turns": 9,
     "max_completion_length": 200,
     "per_device_train_batch_size": 4,
+    "min_ready_fraction": args.min_ready_fraction,
     "use_cpu": not args.fsdp_on_cpu,
 }
 trainer = make_trainer(args.output_dir, AskingEnvironment if args.in_tool else UnequalEnvironment, options=options)
@@ -87,7 +100,7 @@ def count(is_active, error):
 trainer._agree = count
 try:
     trainer.train()
-except RuntimeError as error:
+except (RuntimeError, KeyError) as error:
     seen["error"] = str(error)
 seen["wrapper"] = type(trainer.model_wrapped).__name__
 seen["logs"] = [log for log in trainer.state.log_history if "infopo/stop/answered" in log]

@@ -177,11 +177,13 @@ def talk(output_dir: Path, config: str, *num_replies: int, flags: tuple[str, ...
     return [json.loads((output_dir / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("config", ["cpu_multi_process", "cpu_zero3", "cpu_fsdp2"])
-def test_processes_talk_until_the_last_one_is_done(tmp_path, request, config):
+@pytest.mark.parametrize(
+    ("config", "fraction"), [("cpu_multi_process", "1"), ("cpu_zero3", "0.25"), ("cpu_zero3", "1"), ("cpu_fsdp2", "1")]
+)
+def test_processes_talk_until_the_last_one_is_done(tmp_path, request, config, fraction):
     if "zero" in config:
         request.getfixturevalue("deepspeed")
-    short, long = talk(tmp_path, config, 0, 6)
+    short, long = talk(tmp_path, config, 0, 6, flags=("--min_ready_fraction", fraction))
     assert [process["wrapper"] for process in (short, long)] == [LAYOUTS[config].wrapper] * 2
     assert short["error"] is long["error"] is None
     assert short["rounds"] == long["rounds"] > 6
@@ -204,6 +206,13 @@ def test_an_environment_that_fails_stops_all_processes(tmp_path, method, cause):
     where = rf"`UnequalEnvironment.{method}` failed in rollout \d of process 1 at step 1: '{cause}'"
     assert re.fullmatch(where, bereaved["error"])
     assert alive["error"] == f"Another process failed: {bereaved['error']}"
+    assert len(alive["logs"]) == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--in_tool",)], ids=["our loop", "TRL's loop"])
+def test_a_reset_that_fails_stops_all_processes(tmp_path, flags):
+    alive, bereaved = talk(tmp_path, "cpu_multi_process", 2, -2, flags=("--failing", "reset", *flags))
+    assert (alive["error"], bereaved["error"]) == ("Another process failed: 'no task'", "'no task'")
     assert len(alive["logs"]) == 1
 
 

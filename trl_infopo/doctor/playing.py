@@ -87,7 +87,7 @@ class Table:
         converse(episodes, act, self.event_loop, max_turns=self.max_turns, feedback_timeout=self.feedback_timeout)
         if not all(hasattr(episode.environment, "get_reward") for episode in episodes):
             return [None] * len(episodes)
-        rewards = gather_rewards(episodes, self.event_loop)
+        rewards = gather_rewards(episodes, self.event_loop, feedback_timeout=self.feedback_timeout)
         return [to_number(reward, episode) for reward, episode in zip(rewards, episodes, strict=True)]
 
     def play(self, environment: Any, i: int) -> Play:

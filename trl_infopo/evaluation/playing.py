@@ -101,8 +101,8 @@ def evaluate(
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of openings and replies of users, of tools and of rewards awaited at once.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the agent is told;
-            a user that does ends the evaluation with an error. If `None`, there is no limit.
+            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, which
+            the agent is told; all else ends the evaluation with an error. If `None`, there is no limit.
         output_dir (`str`, *optional*):
             Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. Where
             it holds episodes of the same settings, these are not played again. Users and runs can be added. Functions
@@ -216,7 +216,7 @@ def evaluate(
                         concurrency=concurrency,
                         feedback_timeout=feedback_timeout,
                     )
-                    rewards = gather_rewards(episodes, event_loop, concurrency)
+                    rewards = gather_rewards(episodes, event_loop, concurrency, feedback_timeout)
                     played = [
                         make_record(job, episode, to_number(reward, episode), success_threshold)
                         for job, episode, reward in zip(batch, episodes, rewards, strict=True)
