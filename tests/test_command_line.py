@@ -65,6 +65,14 @@ MISTAKES = {
     "--config wrong_type.yaml": "`max_turns` is [3], set it to a whole number",
     "--config wrong_switch.yaml": "`log_traces` is 3, set it to true or false",
     "--reward_funcs acuracy_reward": "Did you mean 'accuracy_reward'?",
+    "--model_name_or_path ./nowhere": "`model_name_or_path` is './nowhere', but there is no such directory",
+}
+TRAIN = "train --environment clarify --model_name_or_path m"
+OTHER_MISTAKES = {
+    "report nowhere": "'nowhere' holds no traces: there is no such directory.",
+    "inspect nowhere": "'nowhere' holds no traces: there is no such directory.",
+    "check nowhere:Env": "`environment` is 'nowhere:Env', whose module cannot be imported",
+    "env clarfy": "Did you mean 'clarify'?",
 }
 FILES = {"wrong_name": "info_gain_coeff: 0.3", "wrong_type": "max_turns: [3]", "wrong_switch": "log_traces: 3"}
 
@@ -76,19 +84,20 @@ def test_mistakes_are_told_within_two_seconds_and_without_torch(tmp_path):
 import contextlib, io, json, sys, time
 from trl_infopo import cli
 told, seconds = [], []
-for mistake in json.loads(sys.argv[1]):
+for command in json.loads(sys.argv[1]):
     output = io.StringIO()
     with contextlib.redirect_stderr(output), contextlib.suppress(SystemExit):
-        cli.main(["train", "--environment", "clarify", "--model_name_or_path", "m", *mistake.split()])
+        cli.main(command.split())
     told.append(output.getvalue().splitlines()[-1])
     seconds.append(time.process_time())  # of the whole process, so that the first is what a user waits for
 print(json.dumps([told, seconds, "torch" in sys.modules]))
 """
-    command = [sys.executable, "-c", code, json.dumps(list(MISTAKES))]
+    mistakes = {f"{TRAIN} {options}": expected for options, expected in MISTAKES.items()} | OTHER_MISTAKES
+    command = [sys.executable, "-c", code, json.dumps(list(mistakes))]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
     told, seconds, has_torch = json.loads(process.stdout)
-    for line, expected in zip(told, MISTAKES.values(), strict=True):
+    for line, expected in zip(told, mistakes.values(), strict=True):
         assert expected in line
     assert seconds[0] < 2
     assert not has_torch

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trl_infopo import load_traces
+
 
 PROGRAM = """
 import sys
@@ -17,18 +19,43 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_infopo_trainer import make_trainer
 
-options = {{"report_to": ["wandb"], "log_completions": True, "log_traces": True, "num_completions_to_print": 0}}
+options = {{"report_to": [sys.argv[1]], "log_completions": True, "log_traces": True, "num_completions_to_print": 0}}
 make_trainer("run", options=options).train()
 """
+
+
+def train(tmp_path, tracker: str, **variables: str) -> None:
+    code = PROGRAM.format(tests=str(Path(__file__).parent))
+    environment = {**os.environ, **variables}
+    command = [sys.executable, "-c", code, tracker]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+@pytest.mark.thorough
+def test_trackio_gets_a_row_for_each_turn(tmp_path, monkeypatch):
+    train(tmp_path, "trackio", TRACKIO_DIR=str(tmp_path))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    from trackio.sqlite_storage import SQLiteStorage
+
+    [project] = SQLiteStorage.get_projects()
+    [run] = SQLiteStorage.get_runs(project)
+    logs = SQLiteStorage.get_logs(project, run)
+    tables = [log["traces"]["_value"] for log in logs if "traces" in log]
+    traces = load_traces(tmp_path / "run")
+    assert [row["action"] for rows in tables for row in rows] == [
+        "".join(turn["tokens"]) for rollout in traces for turn in rollout["turns"]
+    ]
+    assert [row["feedback"] for rows in tables for row in rows] == [
+        turn["feedback"] or "" for rollout in traces for turn in rollout["turns"]
+    ]
+    assert any(name.startswith("train/infopo/") for log in logs for name in log)
 
 
 @pytest.mark.thorough
 def test_wandb_gets_tables_of_calls_and_of_speech(tmp_path):
     """Its tables hold one type a column, and some messages have calls."""
-    code = PROGRAM.format(tests=str(Path(__file__).parent))
-    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
+    train(tmp_path, "wandb", WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
     tables = {}
     for path in tmp_path.glob("wandb/offline-run-*/files/media/table/*.json"):
         table = json.loads(path.read_text())

@@ -68,8 +68,8 @@ class ProgressLine:
 
 class ProgressBar:
     """
-    A bar on a terminal or in a notebook. Elsewhere, such as in a pipe or a log, a line every few seconds and one at
-    the end.
+    A bar on a terminal or in a notebook. Elsewhere, such as in a pipe or a log, a line at the beginning, one every few
+    seconds and one at the end.
 
     Args:
         title (`str`):
@@ -114,6 +114,7 @@ class ProgressBar:
         self._start = self._last = time.monotonic()
         self._said = -1
         self._bar.start()
+        self._say()
 
     def stop(self) -> None:
         """Show it for the last time."""

@@ -15,6 +15,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+from ._trace_files import DIRECTORY, read_traces
 from .fusion import FusedAdvantages
 from .turns import Turn
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-DIRECTORY = "traces"  # in the output directory
 TURN = pa.struct(
     [
         ("tokens", pa.list_(pa.string())),
@@ -85,24 +85,6 @@ def load_traces(path: str | os.PathLike) -> "Dataset":
     from datasets import Dataset
 
     return Dataset(read_traces(path))
-
-
-def read_traces(path: str | os.PathLike) -> pa.Table:
-    """See [`load_traces`]."""
-    files = sorted(Path(path, DIRECTORY).glob("*.parquet")) or sorted(Path(path).glob("*.parquet"))
-    if not files:
-        if not Path(path).is_dir():
-            raise FileNotFoundError(f"{str(path)!r} holds no traces: there is no such directory.")
-        runs = sorted({str(file.parents[1]) for file in Path(path).glob(f"*/{DIRECTORY}/*.parquet")})
-        hint = f" There are some in {', '.join(map(repr, runs))}." if runs else ""
-        raise FileNotFoundError(
-            f"{str(path)!r} holds no traces. Give the output directory of a run with `log_traces=True` that has "
-            f"logged a step.{hint}"
-        )
-    # Files of a run that was resumed with other reward functions have other columns of rewards
-    tables = [pa.parquet.read_table(file) for file in files]
-    table = pa.concat_tables(tables, promote_options="permissive")
-    return table.sort_by([(name, "ascending") for name in ("step", "split", "group", "rollout")]).combine_chunks()
 
 
 @dataclass
@@ -264,6 +246,9 @@ class TraceWriter(TrainerCallback):
         import pandas as pd
 
         table = pd.DataFrame(turn for row in rows for turn in turn_rows(row))
+        table = table.fillna(
+            {"feedback": "", "masked_feedback": ""}
+        )  # trackers show NaN for no text
         if "wandb" in trackers:
             import wandb
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..traces import read_traces
+from .._trace_files import read_traces
 
 
 STATE = "trainer_state.json"

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     import pyarrow.compute as pc
     from rich.console import Console
 
-    from ..traces import read_traces
+    from .._trace_files import read_traces
 
     try:
         table = read_traces(args.run_dir)

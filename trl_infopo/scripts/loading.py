@@ -220,6 +220,27 @@ def check_factory(path: str, factory: Callable) -> None:
         pass
 
 
+def check_model(name: str, path: str) -> None:
+    """
+    Check that a local model is there. Whether one of the hub is only shows when it is loaded.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        path (`str`):
+            Directory, or name on the hub.
+
+    Raises:
+        `ValueError`: If it is written as a directory, and there is none.
+    """
+    is_path = path.startswith((".", "/", "~")) or path.count("/") > 1 or os.sep != "/" and os.sep in path
+    if is_path and not os.path.isdir(path):
+        raise ValueError(
+            f"`{name}` is {path!r}, but there is no such directory. Name one that holds a model, or a model of the "
+            "hub, such as Qwen/Qwen3-0.6B."
+        )
+
+
 def load_reward(path: str) -> Callable:
     """
     Find a reward function.

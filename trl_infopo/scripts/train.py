@@ -28,6 +28,7 @@ from .loading import (
     TRL_REWARDS,
     check_dataset,
     check_factory,
+    check_model,
     is_import_path,
     is_on_hub,
     load_callable,
@@ -62,6 +63,7 @@ OFTEN_SET = (
 )
 RARELY_SET = (  # which only `--help-all` shows
     *("dataset_config", "dataset_train_split", "dataset_test_split", "user_concurrency", "max_traces_per_step"),
+    "min_ready_fraction",
     *("info_gain_only", "info_gain_granularity", "info_gain_batch_size", "info_gain_settled", "info_gain_horizon"),
     *("gate_relative", "gate_headroom", "gate_agreement"),
 )
@@ -269,6 +271,7 @@ def main(argv: list[str] | None = None) -> None:
     options = read_options("trl_infopo.infopo_config", "InfoPOConfig")
     args, model_args = parse_arguments(parser, argv, required=["model_name_or_path"], others=options)
     try:
+        check_model("model_name_or_path", model_args.model_name_or_path)
         task = load_task(args)
     except (ValueError, ImportError) as error:
         parser.error(" ".join(str(error).split()))
@@ -315,11 +318,13 @@ def main(argv: list[str] | None = None) -> None:
             peft_config=get_peft_config(model_args),
             **task,
         )
-    except ValueError as error:  # options, rows or a model that do not fit together
+    except (ValueError, OSError) as error:  # options, rows or a model that are not there or do not fit together
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals["__name__"].partition(".")[0] not in ("trl_infopo", "trl", "transformers"):
             raise  # from code of the user's own, who needs the traceback
-        parser.error(" ".join(str(error).split()))
+        named = isinstance(error, ValueError)
+        subject = "" if named else f"`model_name_or_path` is {model_args.model_name_or_path!r}. "
+        parser.error(subject + " ".join(str(error).split()))
     resume = training_args.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=resume if resume not in ("True", "true") else True)
     trainer.save_model(training_args.output_dir)
