@@ -1,8 +1,10 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all benchmarks measure with: time, peak memory, and where it was."""
+"""What all benchmarks measure with: time, peak memory, and where it was; and where they write it."""
 
 import ctypes
+import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -11,6 +13,10 @@ from pathlib import Path
 import torch
 import transformers
 import trl
+
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 class Meter:
@@ -77,3 +83,11 @@ def versions() -> dict[str, str]:
         "transformers": transformers.__version__,
         "trl": trl.__version__,
     }
+
+
+def write_results(benchmark: str, args, report: dict) -> None:
+    """Write what a benchmark measured to the file that its arguments name, or else to the results of its device."""
+    output = Path(args.output or RESULTS / f"{benchmark}_{args.device.split(':')[0]}.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"Written to {os.path.relpath(output)}")

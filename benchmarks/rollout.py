@@ -11,21 +11,19 @@ share of the tokens that had been read before is what a cache that lives from tu
 """
 
 import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from meters import Meter, device_name, versions
-from step import RESULTS, StepBenchmarkArguments, make_trainer
+from meters import Meter, device_name, versions, write_results
+from steps import StepArguments, make_trainer
 from tqdm import tqdm
 from transformers import PrinterCallback
 from trl import TrlParser
 
 
 @dataclass
-class RolloutBenchmarkArguments(StepBenchmarkArguments):
+class RolloutBenchmarkArguments(StepArguments):
     """
     Arguments of the benchmark of rollouts.
     """
@@ -90,9 +88,9 @@ def run(args: RolloutBenchmarkArguments) -> dict:
 
 def main() -> None:
     [args] = TrlParser(RolloutBenchmarkArguments).parse_args_and_config()
-    output = Path(args.output or RESULTS / f"rollout_{args.device.split(':')[0]}.json")
-    output.write_text(json.dumps(run(args), indent=2) + "\n")
-    print(f"{output.read_text()}Written to {os.path.relpath(output)}")
+    report = run(args)
+    print(json.dumps(report, indent=2))
+    write_results("rollout", args, report)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@
     python benchmarks/skipping.py                # results/skipping_cpu.json
 
 With the temperature that the paper has for tool decisions (0.05), information has next to no weight in a group whose
-rewards differ. The steps are those of `benchmarks/step.py`, all ways play the same rollouts, and times are measured as
-there.
+rewards differ. The steps are those of `benchmarks/step.py`: all ways play the same rollouts, and times are measured
+as there.
 """
 
 import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from meters import device_name, versions
-from step import RESULTS, StepBenchmarkArguments, measure_step
+from meters import device_name, versions, write_results
+from steps import StepArguments, measure_step
 from tqdm import tqdm
 from trl import TrlParser
 
@@ -30,12 +28,12 @@ WAYS = {
 
 
 @dataclass
-class SkippingBenchmarkArguments(StepBenchmarkArguments):
+class SkippingBenchmarkArguments(StepArguments):
     """
-    Arguments of the benchmark of groups that need no scoring. Of the turns, the first number counts.
+    Arguments of the benchmark of groups that need no scoring.
     """
 
-    turns: list[int] = field(default_factory=lambda: [8], metadata={"help": "Number of turns of the steps."})
+    turns: int = field(default=8, metadata={"help": "Number of turns of the steps."})
     num_groups: int = field(default=5, metadata={"help": "Groups in a step."})
     num_tied: list[int] = field(
         default_factory=lambda: [1, 4], metadata={"help": "How many of the groups tie, one row for each number."}
@@ -53,7 +51,7 @@ def run(args: SkippingBenchmarkArguments) -> dict:
             for way, options in WAYS.items():
                 progress.set_description(f"{num_tied} of {args.num_groups} tie, {way}")
                 engine = "grpo" if way == "grpo" else "tree"
-                meter, completions = measure_step(args, args.turns[0], engine, ties=ties, **options)
+                meter, completions = measure_step(args, args.turns, engine, ties=ties, **options)
                 meters[way].append(meter)
                 rollouts.append(completions)
                 progress.update()
@@ -73,7 +71,7 @@ def run(args: SkippingBenchmarkArguments) -> dict:
     return {
         "device": device_name(args.device),
         "versions": versions(),
-        "turns": args.turns[0],
+        "turns": args.turns,
         "num_groups": args.num_groups,
         "num_generations": args.num_generations,
         "gate_temperature": TEMPERATURE,
@@ -84,9 +82,9 @@ def run(args: SkippingBenchmarkArguments) -> dict:
 
 def main() -> None:
     [args] = TrlParser(SkippingBenchmarkArguments).parse_args_and_config()
-    output = Path(args.output or RESULTS / f"skipping_{args.device.split(':')[0]}.json")
-    output.write_text(json.dumps(run(args), indent=2) + "\n")
-    print(f"{output.read_text()}Written to {os.path.relpath(output)}")
+    report = run(args)
+    print(json.dumps(report, indent=2))
+    write_results("skipping", args, report)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from step import StepBenchmarkArguments, make_trainer
+from steps import StepArguments, make_trainer
 from transformers import PrinterCallback, TrainerCallback
 from trl import TrlParser
 
@@ -28,11 +28,12 @@ RESULTS = Path(__file__).resolve().parent / "results" / "traces.json"
 
 
 @dataclass
-class TracesBenchmarkArguments(StepBenchmarkArguments):
+class TracesBenchmarkArguments(StepArguments):
     """
     Arguments of the benchmark of traces.
     """
 
+    turns: list[int] = field(default_factory=lambda: [2, 8], metadata={"help": "Numbers of turns."})
     steps: int = field(default=4, metadata={"help": "Steps of a run; the first is not counted."})
     num_generations: int = field(default=8, metadata={"help": "Rollouts in a step, one group."})
 
