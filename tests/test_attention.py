@@ -3,6 +3,7 @@
 
 from itertools import groupby
 
+import maskless_attention  # noqa: F401
 import pytest
 import torch
 from datasets import Dataset
@@ -11,9 +12,6 @@ from peft import LoraConfig, get_peft_model
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 from tiny_models import random_rollouts, tiny_model
 from torch.nn.attention.flex_attention import BlockMask
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface, flash_attention_mask
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer, engines, information_gain
 from trl_infopo.causal_lm import CausalLM
@@ -24,23 +22,6 @@ ENGINES = ["tree", "replay"]
 
 
 # ------------------------------------------------------------------- attention that takes no mask of our own
-
-
-def maskless(module, query, key, value, attention_mask, scaling=None, **kwargs):
-    """A stand-in for FlashAttention, which needs a GPU: causal, with padding at most."""
-    if attention_mask is not None and attention_mask.dim() != 2:
-        raise ValueError("Masks of four dimensions are not supported.")
-    num_queries, num_keys = query.size(2), key.size(2)
-    mask = torch.ones(num_queries, num_keys, dtype=torch.bool).tril(num_keys - num_queries)
-    if attention_mask is not None:
-        mask = mask & attention_mask[:, None, None, -num_keys:].bool()
-        mask = mask | ~mask.any(-1, keepdim=True)  # rows of padding
-    output = scaled_dot_product_attention(query, key, value, mask, scale=scaling, enable_gqa=True)
-    return output.transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register("maskless", maskless)
-AttentionMaskInterface.register("maskless", flash_attention_mask)
 
 
 def maskless_model(name: str):

@@ -47,6 +47,10 @@ RUNS = {
     },
     "replay": {"questions": [1, 9], "options": {"info_gain_engine": "replay", "info_gain_estimator": "kl"}},
     "tree": {"questions": [2, 2], "options": {"info_gain_engine": "tree", "gradient_checkpointing": False}},
+    "maskless": {  # as FlashAttention
+        "questions": [2, 2],
+        "options": {"model_init_kwargs": {"attn_implementation": "maskless"}, "gradient_checkpointing": False},
+    },
     "silent": {"questions": [0, 0]},
 }
 
@@ -163,6 +167,7 @@ def test_an_evaluation_during_training_is_scored(two_processes, run):
 def test_runs_are_told_apart(one_process):
     """The tests above would pass on runs that do nothing."""
     full, lora, silent = (one_process[name]["parameters"] for name in ("full", "lora", "silent"))
+    assert [one_process[name]["engine"] for name in ("replay", "tree", "maskless")] == ["replay", "tree", "tree"]
     moved = [name for name in full if not torch.allclose(full[name], silent[name], atol=1e-3)]
     assert len(moved) > 10
     assert max(value.abs().max() for name, value in lora.items() if "lora_B" in name) > 1e-3

@@ -13,6 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import conftest  # noqa: F401
+import maskless_attention  # noqa: F401
 from scripted_rollouts import ScriptedRollouts
 
 
