@@ -24,6 +24,7 @@ from benchmarks.learning.families.explore import classify_explore
 from benchmarks.learning.families.helpdesk import classify_helpdesk
 from benchmarks.learning.regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
 from benchmarks.learning.run import (
+    RESULTS,
     Sizes,
     demonstrations,
     load_warm_start,
@@ -383,3 +384,15 @@ def test_the_control_deals_the_gains_of_a_group_out_anew(monkeypatch):
 
 def test_no_result_is_none(tmp_path):
     assert read_result(tmp_path / "no.json") is None
+
+
+def test_arms_of_a_seed_start_from_the_same_policy():
+    """The committed results: before the first step, all of them answer the held-out tasks alike."""
+    for regime, arms in tables.read_results(RESULTS).items():
+        starts = {}
+        for arm, runs in arms.items():
+            for seed, result in runs.items():
+                start = {
+                    name: value for name, value in result["curve"][0].items() if name not in ("training", "gains")
+                }
+                assert starts.setdefault(seed, start) == start, (regime, arm, seed)
