@@ -138,8 +138,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate(self, prompts):
         if not self._has_reset:
-            self._raise_on_all(None)
             self._has_reset = True
+            self._raise_on_all(None)
         prompts[:] = encodable_message(prompts)
         if self._converses:
             prompts[:] = self._begin(prompts)
