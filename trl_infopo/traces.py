@@ -246,9 +246,7 @@ class TraceWriter(TrainerCallback):
         import pandas as pd
 
         table = pd.DataFrame(turn for row in rows for turn in turn_rows(row))
-        table = table.fillna(
-            {"feedback": "", "masked_feedback": ""}
-        )  # trackers show NaN for no text
+        table = table.fillna({"feedback": "", "masked_feedback": ""})  # trackers show NaN for no text
         if "wandb" in trackers:
             import wandb
 
