@@ -14,7 +14,7 @@ from .infopo_config import InfoPOConfig
 
 class CheckedFactory:
     """
-    An environment factory that checks what it makes. The first environment is made at once and handed out first.
+    An environment factory that checks what it makes. The first environment is made immediately and returned first.
 
     Attributes:
         converses (`bool`):

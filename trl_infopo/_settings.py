@@ -9,7 +9,7 @@ from accelerate.utils import is_peft_model
 from torch import nn
 
 
-SAMPLED = 1000  # weights of each parameter that are looked at
+SAMPLED = 1000  # weights of each parameter that are checked
 LORA_LEARNING_RATE = 1e-5  # ten times that of full training: TRL's "LoRA Without Regret" and its guide to PEFT
 
 

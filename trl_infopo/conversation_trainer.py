@@ -45,7 +45,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
     - `_generate_single_turn`, as users who speak first make the prompts of a group different;
     - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to warn of
-      users whom nobody talks to;
+      users whom the agent does not talk to;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if it
       were complete;
     - `log`, to write a completions table whatever was sampled and returned.

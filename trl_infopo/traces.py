@@ -139,7 +139,7 @@ class ScoredRollouts:
     token_logps: dict[tuple[int, int], torch.Tensor]
 
     def rows(self, step: int, max_rollouts: int, texts: "TokenTexts") -> list[dict[str, Any]]:
-        """The rollouts of the first groups, as many as have no more than `max_rollouts` on all processes together."""
+        """The rollouts of the first groups, at most `max_rollouts` on all processes together."""
         num_chosen = max_rollouts // self.num_generations * self.num_generations
         return [self._row(i, step, texts) for i in range(len(self.messages)) if self.first + i < num_chosen]
 

@@ -97,7 +97,7 @@ def evaluate(
         seed (`int`, *optional*, defaults to `0`):
             Seed of the sampling and of the bootstrap.
         batch_size (`int`, *optional*, defaults to `32`):
-            Number of episodes played at once.
+            Number of episodes that are played at the same time.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of openings and replies of users, tools and rewards that are awaited at the same time.
         feedback_timeout (`float`, *optional*):

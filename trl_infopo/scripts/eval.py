@@ -77,8 +77,7 @@ class EvalArguments:
         user_base_url (`str`, *optional*):
             OpenAI-compatible endpoint of the users `chat:<model>`.
         batch_size (`int`, *optional*, defaults to `32`):
-            Number of episodes played at once.
-        feedback_timeout (`float`, *optional*):
+            Number of episodes that are played at the same time. feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take.
         output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
             Directory for the results.
@@ -180,8 +179,8 @@ class EvalArguments:
     batch_size: int = field(
         default=32,
         metadata={
-            "help": "Number of episodes played at once. In float32, it does not change what is sampled; in bfloat16, "
-            "it may if two tokens are almost equally likely."
+            "help": "Number of episodes that are played at the same time. In float32, it does not change what is "
+            "sampled; in bfloat16, it may if two tokens are almost equally likely."
         },
     )
     feedback_timeout: float | None = field(

@@ -21,7 +21,7 @@ from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
 if TYPE_CHECKING:
     from datasets import Dataset
 
-NUM_ROWS = 100  # of a built-in dataset, where nobody says how many
+NUM_ROWS = 100  # of a built-in dataset, if no number is given
 LINES, FILES = (".jsonl", ".ndjson"), (".json",)
 # Those of TRL that score completions by themselves, and what makes one with the settings of TRL's scripts
 TRL_REWARDS = {
@@ -216,7 +216,7 @@ def check_factory(path: str, factory: Callable) -> None:
             f"`environment` is {path!r}, which cannot be called without arguments: {error}. Name a class or function "
             "that makes an environment by itself."
         ) from None
-    except ValueError:  # written in C: nobody knows
+    except ValueError:  # written in C: its arguments are not known
         pass
 
 

@@ -367,14 +367,14 @@ def _print_help(everything: bool) -> None:
         groups = {
             "what is trained on": [option for option in own if option.name not in RARELY_SET],
             "InfoPO": [option for option in method if option.name not in RARELY_SET],
-            "often set, of TRL's": [options[name] for name in OFTEN_SET],
+            "often set options of TRL": [options[name] for name in OFTEN_SET],
         }
     print_help(
         "trl-infopo train",
-        "Train an agent with InfoPO. `--config recipe.yaml` reads options from a file; the command line goes before "
-        "it. On several processes: accelerate launch -m trl_infopo.scripts.train --config recipe.yaml.",
+        "Train an agent with InfoPO. `--config recipe.yaml` reads options from a file; the command line has priority "
+        "over it. On several processes: accelerate launch -m trl_infopo.scripts.train --config recipe.yaml.",
         groups,
-        None if everything else "`--help-all` shows all options, those of TRL too, and all that they do.",
+        None if everything else "`--help-all` shows all options, including those of TRL, with their full help.",
         everything,
     )
 

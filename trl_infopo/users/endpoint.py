@@ -196,7 +196,7 @@ class ChatClient:
         return completion
 
     async def _send(self, client: "AsyncOpenAI", request: dict) -> bytes:
-        """Get the body of one response, or find out why there is none."""
+        """Get the body of one response, or raise the reason why there is none."""
         import openai
 
         create = client.chat.completions.with_streaming_response.create  # loads modules, which may take a second
@@ -217,7 +217,7 @@ class ChatClient:
 
 @dataclass
 class _Connections:
-    """A client and how many requests may be under way at once."""
+    """A client, and the limit of its concurrent requests."""
 
     client: "AsyncOpenAI"
     slots: asyncio.Semaphore
@@ -228,7 +228,7 @@ _connections: dict[asyncio.AbstractEventLoop, dict[tuple, _Connections]] = {}
 
 
 def _shared_connections(base_url: str, api_key: str, max_concurrency: int) -> _Connections:
-    """The same connections and the same limit for all who ask on this event loop."""
+    """The connections and the limit that all callers on this event loop share."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     for loop in list(_connections):

@@ -234,7 +234,7 @@ class HelpdeskEnv:
 
 
 class _Listener:
-    """Writes down what the agent says to a user, whoever plays the user."""
+    """Records what the agent says to a user of any kind."""
 
     def __init__(self, user: UserSimulator, heard: list[str]):
         self._user = user
