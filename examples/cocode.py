@@ -8,7 +8,7 @@
 # trl-infopo = { path = "..", editable = true }
 # ///
 """
-Train an agent to ask how a function shall behave before it writes it.
+Train an agent to ask how a function should behave before writing it.
 
 The request is vague, the user knows the details, and hidden tests score the code, which runs in a sandbox. The
 settings are the paper's for collaborative coding.
@@ -18,7 +18,7 @@ python examples/cocode.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir coco
 ```
 
 All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, and
-`--config my.yaml` reads them from a file. An adapter (`--use_peft`) wants ten times the learning rate of full
+`--config my.yaml` reads them from a file. An adapter (`--use_peft`) needs ten times the learning rate of full
 training, `--learning_rate 1e-5`.
 """
 
@@ -41,7 +41,7 @@ class ScriptArguments:
     num_eval_tasks: int = field(default=64, metadata={"help": "Number of tasks of the validation split."})
     persona: str = field(
         default="plain",
-        metadata={"help": "Manner of the scripted user.", "choices": list(PERSONAS)},
+        metadata={"help": "Persona of the scripted user.", "choices": list(PERSONAS)},
     )
     user_model: str | None = field(
         default=None,

@@ -8,7 +8,7 @@
 # trl-infopo = { path = "..", editable = true }
 # ///
 """
-Train an agent to explore: nobody answers but the world.
+Train an agent to explore: only the world answers.
 
 Three games: a frozen lake whose holes show only from the tile next to them, Sokoban, both behind a tool `move`, and
 Mastermind in plain text, where the game's answers come back as the user's messages.
@@ -18,7 +18,7 @@ python examples/explore.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir exp
 ```
 
 All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, and
-`--config my.yaml` reads them from a file. An adapter (`--use_peft`) wants ten times the learning rate of full
+`--config my.yaml` reads them from a file. An adapter (`--use_peft`) needs ten times the learning rate of full
 training, `--learning_rate 1e-5`.
 """
 

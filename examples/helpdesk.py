@@ -8,17 +8,17 @@
 # trl-infopo = { path = "..", editable = true }
 # ///
 """
-Train an agent to serve the customers of a shop, by its policy and with its database.
+Train an agent to serve the customers of a shop, with its database and by its rules.
 
 It talks with the customer, looks things up and changes them with tools; the reward is 1 only if the database ends as
-it should and the customer was told what they had to know. The settings are the paper's for tool decisions.
+it should and the customer was told what they need to know. The settings are the paper's for tool decisions.
 
 ```bash
 python examples/helpdesk.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir helpdesk-agent
 ```
 
 All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--help` lists them, and
-`--config my.yaml` reads them from a file. An adapter (`--use_peft`) wants ten times the learning rate of full
+`--config my.yaml` reads them from a file. An adapter (`--use_peft`) needs ten times the learning rate of full
 training, `--learning_rate 1e-5`.
 """
 
@@ -41,7 +41,7 @@ class ScriptArguments:
     num_eval_tasks: int = field(default=64, metadata={"help": "Number of tasks of the validation split."})
     persona: str = field(
         default="plain",
-        metadata={"help": "Manner of the scripted user.", "choices": list(PERSONAS)},
+        metadata={"help": "Persona of the scripted user.", "choices": list(PERSONAS)},
     )
     user_model: str | None = field(
         default=None,

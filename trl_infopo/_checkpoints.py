@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that are known to be whole, hold the rollouts that are used again, and name the model they come from."""
+"""Checkpoints that are known to be complete, keep rollouts that are used again, and name their base model."""
 
 import json
 import re
@@ -28,12 +28,12 @@ class WholeCheckpoints:
 
     It overrides:
 
-    - `train`, to look for the newest complete checkpoint, or to refuse an incomplete one that is named;
-    - `_get_train_sampler`, to go on with the order of the rows: TRL's would begin with that of the first epoch;
+    - `train`, to find the newest complete checkpoint, or to refuse a given one that is incomplete;
+    - `_get_train_sampler`, to continue the order of the rows: TRL's would begin with that of the first epoch;
     - `_save_checkpoint`, to list the files of a checkpoint when all of them are written;
     - `_save_rng_state` and `_load_rng_state`, to save rollouts that are used again, each process its own, and to let
       every process finish before old checkpoints are deleted;
-    - `create_model_card`, to say something true of a model that does not come from the Hub.
+    - `create_model_card`, to describe a model that does not come from the Hub correctly.
     """
 
     _finished_epochs = 0  # before the checkpoint that is resumed from
@@ -110,7 +110,7 @@ class WholeCheckpoints:
 
     @property
     def _generate_every(self) -> int:
-        """Forward and backward passes from one sampling of rollouts to the next."""
+        """Number of forward and backward passes from one sampling of rollouts to the next."""
         return self.args.steps_per_generation * self.num_iterations
 
     @property
@@ -133,7 +133,7 @@ class WholeCheckpoints:
 
 def find_checkpoint(resume_from_checkpoint: str | bool, output_dir: str) -> str:
     """
-    The checkpoint to go on from.
+    The checkpoint to resume from.
 
     Args:
         resume_from_checkpoint (`str` or `bool`):
@@ -196,7 +196,7 @@ def _warn_without_manifest(checkpoint: Path) -> None:
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """List the files of a checkpoint, with the sizes of those that are not text. In place at once, or not at all."""
+    """Write the list of a checkpoint's files, with the sizes of those that are not text, atomically."""
     files = {
         path.relative_to(checkpoint).as_posix(): None if path.suffix == ".json" else path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))

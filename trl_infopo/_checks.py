@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is checked before a training starts, so that it does not fail in its middle."""
+"""Checks before a training starts, so that it does not fail in the middle."""
 
 import inspect
 import warnings
@@ -14,7 +14,7 @@ from .infopo_config import InfoPOConfig
 
 class CheckedFactory:
     """
-    An environment factory that checks what it makes. The first environment is made at once and handed out first.
+    An environment factory that checks what it makes. The first environment is made immediately and returned first.
 
     Attributes:
         converses (`bool`):
@@ -68,7 +68,7 @@ class CheckedFactory:
         return environment
 
     def _warn_of_undeclared(self) -> None:
-        """Say what TRL's loop does not look at, which plays this environment."""
+        """Warn of attributes that TRL's loop, which plays this environment, does not read."""
         done = inspect.getattr_static(self.first, "done", None)
         if not self.converses and done is not None and not callable(done):
             warnings.warn(
@@ -148,7 +148,7 @@ def check_dataset(
     name: str, dataset: Any, factories: Collection[CheckedFactory], is_multi: bool, has_turns: bool
 ) -> None:
     """
-    Check that the rows of a dataset are what environments and their conversations take.
+    Check that the rows of a dataset fit the environments and their conversations.
 
     Args:
         name (`str`):
@@ -158,9 +158,9 @@ def check_dataset(
         factories (`Collection[CheckedFactory]`):
             The factories of the environments; empty where there are none.
         is_multi (`bool`):
-            Whether a column `environment` chooses among them.
+            Whether a column `environment` selects one of them.
         has_turns (`bool`):
-            Whether anything can come back on an action, so that prompts must be conversational.
+            Whether actions can get feedback, so that prompts must be conversational.
 
     Raises:
         `ValueError`: If a column or a conversational prompt is missing.

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that knows which TRL we stand on, and what of its private surface."""
+"""The only place that depends on the version of TRL, with the list of its private names that are used."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -102,14 +102,15 @@ def without_tools() -> Iterator[None]:
     """
     Let `GRPOTrainer` be made with environments that have a user and no tools.
 
-    TRL takes every environment for a bundle of tools and puts three walls around it:
+    TRL treats every environment as a set of tools, in three places:
 
-    1. any `environment_factory` needs a chat template that renders tool calls: the check is off inside this context;
+    1. any `environment_factory` needs a chat template that renders tool calls: this check is off inside the context;
     2. the response template and a prefix-preserving chat template are set up only `if self.tools`: not needed to parse
        plain text, and `ConversationTrainer` checks the chat template for user messages itself;
     3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and true.
 
-    Inside this context, the functions of the first two do nothing, as TRL takes the methods that we call for tools.
+    Inside this context, the functions of the first two do nothing, as TRL would treat the methods that we call as
+    tools.
     """
     from trl.trainer import grpo_trainer
 
@@ -127,7 +128,7 @@ def without_tools() -> Iterator[None]:
 
 
 class NoTools(list):
-    """No tools, yet true: TRL asks `if self.tools` before it enters its loop over turns."""
+    """An empty collection of tools that is true: TRL checks `if self.tools` before it enters its loop over turns."""
 
     def __bool__(self) -> bool:
         return True
@@ -170,7 +171,7 @@ def parse_action(
 
 def is_malformed_call(tokenizer: "PreTrainedTokenizerBase", ids: list[int], message: dict) -> bool:
     """
-    Whether sampled ids hold, outside of reasoning, the beginning of a tool call of which their message has none.
+    Whether sampled ids contain, outside of reasoning, the beginning of a tool call that their message lacks.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
@@ -191,7 +192,7 @@ def is_malformed_call(tokenizer: "PreTrainedTokenizerBase", ids: list[int], mess
 
 
 def _call_opening(field: dict) -> str:
-    """Text with which a response template lets a tool call begin: its tag, or what stands before the tool's name."""
+    """Text with which a tool call begins in a response template: its tag, or the text before the tool's name."""
     if "open" in field:
         return field["open"]
     head = field["open_pattern"].partition("(?P<")[0]

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a function, a factory or an option is: a text to compare and to write into files, without secrets."""
+"""Descriptions of functions, factories and options: texts to compare and to write into files, without secrets."""
 
 import hashlib
 import inspect
@@ -47,12 +47,12 @@ def describe(value: Any, name: str | None = None) -> str:
     """
     Describe a function, a factory or an option, the same in every process.
 
-    Written out is what is known to be harmless: numbers, names of functions, classes and their arguments, bound
-    methods with what they are bound to, and text where its name says what it is, such as `model` or `base_url`.
-    Everything else, such as other text or what the `repr` of an object says, is written as its type, and a digest at
-    the end tells it from others. It is slow to compute and has 32 bits: it gives no long key away, but who guesses all
-    that it was made of can confirm the guess. What is named like a secret (`api_key`, `extra_headers`) is not in the
-    digest either, so a changed key is the same setting.
+    Only what is known to be harmless is written in full: numbers, names of functions, classes and their arguments,
+    bound methods with the object they are bound to, and text whose name says what it is, such as `model` or
+    `base_url`. Of everything else, such as other text or the `repr` of an object, the type is written, and a digest at
+    the end distinguishes the values. It is slow to compute and has 32 bits: it does not reveal a long key, but
+    somebody who guesses everything that it was made of can confirm the guess. A value named like a secret (`api_key`,
+    `extra_headers`) is not in the digest either, so that a changed key is the same setting.
 
     Args:
         value (`Any`):
@@ -72,7 +72,7 @@ def describe(value: Any, name: str | None = None) -> str:
 
 def hidden_texts(options: Any, name: str | None = None) -> Iterator[str]:
     """
-    What [`describe`] does not write of options that can be sent as JSON.
+    Texts that [`describe`] does not write, of options that can be sent as JSON.
 
     Args:
         options (`Any`):
@@ -115,7 +115,7 @@ def public_url(url: str) -> str:
 
 
 def _describe(value: Any, name: Any = None) -> str:
-    """A description in which what must not be written stands between null characters."""
+    """A description in which everything that must not be written stands between null characters."""
     if _is_secret(name) and not callable(value):  # `key=len` is none
         return "..."
     if isinstance(value, Enum):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an environment offers: tools, a user, an end. Before its `reset`, its properties are not run."""
+"""The tools, the user and the end that an environment has. Before its `reset`, its properties are not run."""
 
 import inspect
 import sys
@@ -18,8 +18,8 @@ from .users.base import encodable
 
 def find_tools(environment: Any) -> dict[str, Callable]:
     """
-    The tools of an environment by name: the methods that TRL finds, without those that are called by us, and those
-    that come with a schema.
+    The tools of an environment by name: the methods that TRL finds, without those that we call ourselves, and the
+    tools that come with a schema.
 
     Raises:
         `ValueError`: If its schemas are wrong, or one has the name of a method.
@@ -42,7 +42,7 @@ def find_tools(environment: Any) -> dict[str, Callable]:
 
 
 def hooks(environment: Any) -> list[str]:
-    """Methods of an environment that TRL would take for tools, and that are called by us."""
+    """Methods of an environment that TRL would treat as tools, and that we call ourselves."""
     found = {"call_tool": has_schemas, "on_end": hears_end}
     return [name for name, is_ours in found.items() if is_ours(environment)]
 
@@ -112,9 +112,9 @@ def converses(environment: Any) -> bool:
     Whether an environment asks for our conversation loop. TRL's own loop plays all others, and environments written
     for it may keep a `done` or a `user` of their own.
 
-    Our loop is asked for by a `user` that can `reply`, annotated in the class (`user: UserSimulator`) or there once
-    the environment is made, by a `done` in the class body (`done: bool = False`), by `tool_schemas` together with a
-    `call_tool`, or by an `on_end` that TRL cannot take for a tool.
+    An environment asks for our loop by a `user` that can `reply`, annotated in the class (`user: UserSimulator`) or
+    set in `__init__`, by a `done` in the class body (`done: bool = False`), by `tool_schemas` together with a
+    `call_tool`, or by an `on_end` that TRL cannot use as a tool.
     """
     return asks_otherwise(environment) or hears_end(environment)
 
@@ -140,8 +140,8 @@ def declares_done(environment: Any) -> bool:
 
 def is_done(environment: Any) -> bool:
     """
-    Whether an environment has ended its episode. Where neither a user nor a declaration makes `done` ours, it is not
-    read, and a tool of that name is a tool.
+    Whether an environment has ended its episode. Unless the environment has a user or declares `done`, it is not read,
+    and a tool of that name is a tool.
 
     Raises:
         `ValueError`: If it is neither `True` nor `False`.
@@ -169,7 +169,7 @@ def check_users(environments: list[Any]) -> None:
     Check the users of a batch of environments, after their `reset` and before anybody has spoken.
 
     Raises:
-        `ValueError`: If a declared user is missing, cannot reply, or has talked to somebody else before.
+        `ValueError`: If a declared user is missing, cannot reply, or has already talked in another episode.
     """
     owners: dict[int, Any] = {}
     for environment in environments:
@@ -192,7 +192,7 @@ def check_users(environments: list[Any]) -> None:
 def check_placeholder(name: str, placeholder) -> None:
     """
     Raises:
-        `ValueError`: If a placeholder is no text, holds nothing, or cannot be encoded.
+        `ValueError`: If a placeholder is not text, is empty, or cannot be encoded.
     """
     if not isinstance(placeholder, str) or not placeholder.strip():
         raise ValueError(

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an option may be. Every error names the option, the value and the way out."""
+"""Checks of options. Every error names the option, its value, and what to do instead."""
 
 import inspect
 import math
@@ -49,10 +49,10 @@ def check_number(
         at_most (`float`, *optional*):
             Largest value.
         hint (`str`, *optional*):
-            What else there is to say, after "set it to ...": a clause without its full stop.
+            Further advice, after "set it to ...": a clause without its full stop.
 
     Raises:
-        `ValueError`: If it is none.
+        `ValueError`: If it is not such a number.
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
     # An integer may be too large for a float; of NumPy's floats, the shorter ones cannot be compared with its largest
@@ -98,7 +98,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 def check_text(name: str, value: Any) -> None:
     """
     Raises:
-        `ValueError`: If an option is no text, or empty.
+        `ValueError`: If an option is not text, or is empty.
     """
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"`{name}` is {show(value)}, set it to a text.")
@@ -107,8 +107,8 @@ def check_text(name: str, value: Any) -> None:
 def check_temperature(name: str, value: Any) -> None:
     """
     Raises:
-        `ValueError`: If a sampling temperature is none. Outside its bounds, the division of logits by it overflows, or
-            all tokens become equally likely.
+        `ValueError`: If it is not a sampling temperature. Outside its bounds, the division of logits by it overflows,
+            or all tokens become equally likely.
     """
     if value != 0 or isinstance(value, bool):
         low, high = TEMPERATURES
@@ -161,7 +161,7 @@ def check_output_dir(name: str, value: Any) -> None:
 
 
 def _find_long_name(parent: Path, names: Sequence[str]) -> str:
-    """What keeps a directory from getting a child of one of the names, none of which it has."""
+    """The reason why a directory cannot get a child of one of the names, none of which it has."""
     for name in names:
         try:
             os.lstat(parent / name)
@@ -175,7 +175,7 @@ def _find_long_name(parent: Path, names: Sequence[str]) -> str:
 def check_fields(options: Any, positive: Sequence[str] = ()) -> None:
     """
     Check the fields of a dataclass of options against their types and, where their metadata has them, their choices.
-    A file of options can hold anything, and a text in place of a list would be read letter by letter.
+    A file of options can contain anything, and a text instead of a list would be read letter by letter.
 
     Args:
         options (`Any`):

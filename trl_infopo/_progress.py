@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""A line on what takes long, so that nobody wonders whether a run still lives."""
+"""Lines about steps that take long, so that users see that a run is alive."""
 
 import sys
 import time
@@ -19,17 +19,17 @@ PULSE = 5.0  # seconds between two lines of a `ProgressBar` that is no bar
 
 class ProgressLine:
     """
-    Says what a trainer is at when it takes longer than a few seconds.
+    Says what a trainer is doing if it takes longer than a few seconds.
 
     Args:
         is_main_process (`bool`):
-            Whether anything is said here.
+            Whether this process says anything.
         is_shown (`bool`):
-            Whether it is said what takes long.
+            Whether long steps are reported.
 
     Attributes:
         text (`str`):
-            What the trainer is at; may change while it is at it.
+            What the trainer is doing; may change meanwhile.
     """
 
     def __init__(self, is_main_process: bool, is_shown: bool):
@@ -39,7 +39,7 @@ class ProgressLine:
 
     @contextmanager
     def at(self, text: str) -> Iterator[None]:
-        """Be at something."""
+        """Run the body of a `with` statement, which may take long, and say so."""
         if not (self.is_main_process and self.is_shown):
             yield
             return
@@ -61,7 +61,7 @@ class ProgressLine:
             self.say(f"{self.text}: {waited:.0f} s so far")
 
     def say(self, text: str) -> None:
-        """Say something, beside the progress bars."""
+        """Print a line without disturbing progress bars."""
         if self.is_main_process:
             tqdm.write(f"[InfoPO] {text}", file=sys.stderr)
 
@@ -122,7 +122,7 @@ class ProgressBar:
         self._say()
 
     def update(self, completed: int | None = None, text: str | None = None) -> None:
-        """Tell how many steps are done, and what there is to say about them."""
+        """Report how many steps are done, with a text about them."""
         self.completed = self.completed if completed is None else completed
         self.text = self.text if text is None else text
         self._bar.update(self._task, completed=self.completed, text=self.text)

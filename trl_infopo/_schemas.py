@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tools that come with a JSON schema: read, checked, and brought into the form that chat templates know."""
+"""Tools that come with a JSON schema: read, checked, and converted to the form that chat templates know."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ EXAMPLE = '{"type": "function", "function": {"name": "book", "description": "...
 
 class SchemaTool(dict):
     """
-    A tool of an environment's `call_tool`: the schema, as chat templates take it, which can be called.
+    A tool of an environment's `call_tool`: its schema, in the form for chat templates, made callable.
 
     Args:
         schema (`dict`):
@@ -34,9 +34,9 @@ class SchemaTool(dict):
 
 def read_schemas(owner: str, schemas: Any) -> dict[str, dict]:
     """
-    Check the schemas of an environment's tools, and write them as those of methods are written: what `$ref` names
-    stands in its place, `None` among the types is `nullable`, and the fields of nested objects are in the description
-    of their argument as well, as some chat templates show no more than that.
+    Check the schemas of an environment's tools, and convert them to the form of those of methods: a `$ref` is replaced
+    by what it refers to, `None` among the types becomes `nullable`, and the fields of nested objects are also listed
+    in the description of their argument, as some chat templates show only that.
 
     Args:
         owner (`str`):
@@ -91,7 +91,7 @@ def read_schemas(owner: str, schemas: Any) -> dict[str, dict]:
 
 
 def _simplify(schema: Any, root: dict, where: str, refs: tuple[str, ...]) -> Any:
-    """A schema without references and titles, and without alternatives where a type says the same."""
+    """A schema without references and titles, and without alternatives that a type can express."""
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
@@ -123,7 +123,7 @@ def _simplify(schema: Any, root: dict, where: str, refs: tuple[str, ...]) -> Any
 
 
 def _look_up(ref: Any, root: dict, where: str) -> dict:
-    """What a reference names within the parameters of its tool."""
+    """The schema that a reference points to, within the parameters of its tool."""
     target: Any = root
     try:
         start, *path = ref.split("/")

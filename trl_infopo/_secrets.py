@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of others without what must not be repeated."""
+"""Removal of secrets from texts that others wrote, such as errors of a server."""
 
 import base64
 import re
@@ -13,14 +13,14 @@ MIN_SECRET = 6  # characters; what is shorter is no secret but a common word
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """
-    Cut secrets out of a text in which a server may have repeated them: as they are, with any of their characters
-    escaped as in JSON, Python, addresses or HTML, also more than once, or in Base64, as a part of something else too.
+    Remove secrets from a text in which a server may have repeated them: as they are, with any of their characters
+    escaped (also repeatedly) as in JSON, Python, addresses or HTML, or in Base64, also as a part of another text.
 
     Args:
         text (`str`):
             Any text.
         secrets (`Iterable[str]`):
-            Secrets. Those of fewer than six characters are common words.
+            Secrets. Those of fewer than six characters are ignored: they are common words.
 
     Returns:
         `str`: The text without them.

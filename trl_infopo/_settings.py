@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings with which a training runs and nothing is learned."""
+"""Warnings about settings with which a training runs but learns nothing."""
 
 import warnings
 
@@ -9,16 +9,16 @@ from accelerate.utils import is_peft_model
 from torch import nn
 
 
-SAMPLED = 1000  # weights of each parameter that are looked at
+SAMPLED = 1000  # weights of each parameter that are checked
 LORA_LEARNING_RATE = 1e-5  # ten times that of full training: TRL's "LoRA Without Regret" and its guide to PEFT
 
 
 def warn_of_idle_weights(model: nn.Module, learning_rate: float) -> None:
     """
-    Warn of a learning rate that is too small for what is trained.
+    Warn of a learning rate that is too small for the trained weights.
 
     AdamW changes a weight by about the learning rate. In bfloat16, with its 8 bits, that is less than the distance to
-    the next number for most weights, and they stay what they are. Adapters need a larger rate than full training.
+    the next number for most weights, so that they do not change. Adapters need a larger rate than full training.
 
     Args:
         model ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What may be anything, as text and as JSON. Nothing here raises an error of the value's own."""
+"""Arbitrary values as text and as JSON. Nothing here lets an error of the value escape."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def show(value: Any) -> str:
 
 def as_json(value: Any, depth: int = 0) -> Any:
     """
-    A value in the types that JSON has.
+    A value converted to the types that JSON has.
 
     Args:
         value (`Any`):
@@ -44,7 +44,7 @@ def as_json(value: Any, depth: int = 0) -> Any:
             How deep in the message the part is.
 
     Returns:
-        `Any`: The same where JSON has it, and the text of [`show`] for what it does not have.
+        `Any`: The same value if JSON can express it, else the text of [`show`].
     """
     if isinstance(value, dict) and depth <= DEEPEST:
         return {key if isinstance(key, str) else show(key): as_json(item, depth + 1) for key, item in value.items()}

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of traces, read without torch, so that commands which show them start at once."""
+"""Reads files of traces without torch, so that commands that show them start at once."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ DIRECTORY = "traces"  # in the output directory of a run
 
 def read_traces(path: str | os.PathLike) -> pa.Table:
     """
-    Read what [`~trl_infopo.load_traces`] loads.
+    Read the rows that [`~trl_infopo.load_traces`] loads.
 
     Args:
         path (`str` or `os.PathLike`):

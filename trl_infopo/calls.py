@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of tools and users: within a limit of time, and whatever they raise or return."""
+"""Calls of tools and users, which may take too long, and raise or return anything."""
 
 import asyncio
 import ctypes
@@ -18,7 +18,7 @@ GRACE = 10.0  # seconds that an event loop may be late before it counts as block
 
 
 class _AbandonedError(BaseException):
-    """Ends a thread that nobody waits for any more."""
+    """Ends a thread whose result is no longer needed."""
 
 
 class FeedbackTimeout(TimeoutError):
@@ -29,7 +29,7 @@ class FeedbackTimeout(TimeoutError):
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says, as TRL tells it to the agent; its type where saying it fails as well."""
+    """The text of an error, as TRL tells it to the agent; its type if its `str` fails as well."""
     try:
         return encodable(str(error))
     except Exception:
@@ -66,7 +66,7 @@ def encodable_message(message: Any, depth: int = 0) -> Any:
 
 def tool_content(result: Any) -> str | list:
     """
-    What a tool's result is in its message, as TRL has it: a list stays one, all else becomes text.
+    The content of a tool's message, as in TRL: a result that is a list stays one, everything else becomes text.
 
     Args:
         result (`Any`):
@@ -76,7 +76,7 @@ def tool_content(result: Any) -> str | list:
         `str` or `list`: The content, encodable.
 
     Raises:
-        `Exception`: What the result raises that cannot be made text of.
+        `Exception`: What the `str` of the result raises.
     """
     text = str(result)  # of a list too: what is in it may not be able to say what it is, in a template or a log
     return encodable_message(result if isinstance(result, list) else text)
@@ -84,9 +84,9 @@ def tool_content(result: Any) -> str | list:
 
 def block_content(result: Any) -> str | list:
     """
-    What a tool's result is in a message of our loop, whose agents are shown text alone: a list of text blocks stays
-    one, all else becomes text. Some chat templates fail at other lists, and some show nothing of them. Arguments and
-    the rest are those of [`tool_content`].
+    The content of a tool's message in our loop, whose agents see text only: a list of text blocks stays one,
+    everything else becomes text. Some chat templates fail on other lists, and some leave them out. Arguments, result
+    and errors are those of [`tool_content`].
     """
     return tool_content(result if isinstance(result, list) and result and all(map(_is_text, result)) else str(result))
 
@@ -97,8 +97,8 @@ def _is_text(block: Any) -> bool:
 
 def call(function: Callable, arguments: dict[str, Any], timeout: float | None = None) -> Any:
     """
-    Call a function. What is returned after the limit is lost, and the thread that is still at it gets an exception as
-    soon as it runs Python code again.
+    Call a function. What it returns after the limit is lost, and a thread that is still running it gets an exception
+    as soon as it runs Python code again.
 
     Args:
         function (`Callable`):
@@ -113,7 +113,7 @@ def call(function: Callable, arguments: dict[str, Any], timeout: float | None = 
 
     Raises:
         [`FeedbackTimeout`]: If it took longer.
-        `RuntimeError`: If it called `sys.exit`, or raised what else is no `Exception`.
+        `RuntimeError`: If it called `sys.exit`, or raised something else that is not an `Exception`.
         `Exception`: What it raised.
     """
     if timeout is None:
@@ -146,7 +146,7 @@ def _without_exit(function: Callable, arguments: dict[str, Any]) -> Any:
 
 async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
     """
-    Await what a call has started. What does not end within the limit is cancelled and not waited for.
+    Await a call that has started. If it does not end within the limit, it is cancelled and not waited for.
 
     Args:
         pending (`Awaitable`):
@@ -159,7 +159,7 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
 
     Raises:
         [`FeedbackTimeout`]: If it took longer.
-        `RuntimeError`: If it raised `SystemExit`, or what else is no `Exception`.
+        `RuntimeError`: If it raised `SystemExit`, or something else that is not an `Exception`.
         `Exception` or `asyncio.CancelledError`: What it raised.
     """
     task = asyncio.ensure_future(pending)
@@ -177,8 +177,8 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
 
 def guard_event_loop(event_loop: asyncio.AbstractEventLoop) -> None:
     """
-    Keep an event loop alive: an exit that is raised in one of its tasks becomes an error of that task. As asyncio
-    does it, the exit would end the loop's thread, and whoever waits for the loop would wait forever.
+    Keep an event loop alive: an exit that is raised in one of its tasks becomes an error of that task. With asyncio
+    alone, the exit would end the loop's thread, and callers that wait for the loop would wait forever.
     """
 
     async def guard(coroutine: Coroutine) -> Any:
@@ -204,12 +204,12 @@ def check_event_loop(event_loop: asyncio.AbstractEventLoop, waited: float, limit
         event_loop (`asyncio.AbstractEventLoop`):
             The event loop.
         waited (`float`):
-            Seconds since it gave anything.
+            Seconds since its last result.
         limit (`float`, *optional*):
             Seconds after which it counts as blocked.
 
     Raises:
-        `RuntimeError`: If the event loop is blocked, or is not running any more.
+        `RuntimeError`: If the event loop is blocked, or no longer running.
     """
     if not event_loop.is_running():
         raise RuntimeError("The event loop of async tools and users has stopped. Has one of them closed it?")
@@ -222,9 +222,9 @@ def check_event_loop(event_loop: asyncio.AbstractEventLoop, waited: float, limit
 
 class ToolGuard:
     """
-    Stands between TRL's own loop and the tools of a rollout: what they return and raise is told to the agent as TRL
-    tells it, in text that can be encoded; the limit of time holds; and a user who fails inside a tool is remembered,
-    as TRL would tell that to the agent as well.
+    Wraps the tools of a rollout for TRL's own loop. The agent is told what they return and raise as in TRL, in text
+    that can be encoded; the time limit applies; and an error of a user inside a tool is kept, as TRL would only tell
+    it to the agent.
 
     Args:
         timeout (`float`, *optional*):

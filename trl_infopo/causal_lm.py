@@ -18,7 +18,7 @@ MASKABLE = ("sdpa", "eager", "flex_attention")  # attention implementations that
 class CausalLM:
     """A causal language model taken apart: hidden states at chosen positions, and the LM head on chosen states.
 
-    Both go through `model` itself, so that its wrappers (PEFT, DDP, DeepSpeed, FSDP) gather what they must, and the
+    Both go through `model` itself, so that its wrappers (PEFT, DDP, DeepSpeed, FSDP) gather the parameters, and the
     head scales and caps the logits as the model does.
     """
 
@@ -83,9 +83,9 @@ class CausalLM:
         self, trunk_length: int, segment: torch.Tensor, position: torch.Tensor, start: torch.Tensor, first: int = 0
     ) -> torch.Tensor | BlockMask | dict[str, torch.Tensor | BlockMask]:
         """
-        What a token of a branch sees: the trunk before the branch's start, and the branch up to itself. In the form
-        that the model takes: boolean for SDPA, additive for eager attention, a block mask for flex attention, and one
-        per kind of layer.
+        Lets a token of a branch see the trunk before the branch's start, and the branch up to itself. The mask has the
+        form that the model takes: boolean for SDPA, additive for eager attention, a block mask for flex attention, and
+        one per kind of layer if there are several.
 
         Args:
             trunk_length (`int`):
@@ -97,7 +97,7 @@ class CausalLM:
             start (`torch.Tensor` of shape `(R, M)`):
                 The position at which its branch leaves the trunk, 0 on padding.
             first (`int`, *optional*, defaults to `0`):
-                First column that asks: those before it are in the cache.
+                First column of the queries: those before it are in the cache.
         """
         trunk = torch.arange(trunk_length, device=segment.device).expand(len(segment), -1)
         key_position = torch.cat([trunk, position], dim=1)
@@ -155,7 +155,7 @@ def eval_mode(model: nn.Module):
 
 @contextmanager
 def maskable_attention(policy: CausalLM):
-    """Attention that takes a mask of our own in place of one that does not, as FlashAttention."""
+    """Replace attention that does not take a mask of our own, such as FlashAttention, by one that does."""
     config = policy.causal_lm.config
     before = config._attn_implementation
     if before not in MASKABLE:

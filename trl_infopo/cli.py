@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The command `trl-infopo`, which hands over to the modules of `trl_infopo.scripts`."""
 
 import sys
 from argparse import ArgumentParser
@@ -14,8 +15,8 @@ COMMANDS = {
     "quickstart": "train a tiny agent to ask before it acts, from nothing, on the CPU (minutes)",
     "train": "train an agent, in a built-in environment or in one of your own",
     "env": "list the built-in environments, each with a dialogue",
-    "check": "play an environment before any training, and find what a training would stumble over",
-    "eval": "evaluate policies with users they were trained with and users they were not",
+    "check": "play an environment before training, and report its faults",
+    "eval": "evaluate policies with users that they were trained with, and with others",
     "report": "make one HTML file of runs with traces: curves, and dialogues turn by turn",
     "inspect": "show one traced rollout in the terminal",
 }

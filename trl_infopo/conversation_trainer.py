@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""`GRPOTrainer` with conversations: environments may have a user, and decide when an episode ends."""
 
 import atexit
 import math
@@ -34,18 +35,19 @@ STOP = "infopo/stop/"
 
 class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     """
-    [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may be `done`.
+    A [`~trl.GRPOTrainer`] whose environments may have a `user` whom the agent talks to, and may end episodes with
+    `done`.
 
     Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
-    or there once it is made, with a `done` in the class body, or with `tool_schemas`. It overrides:
+    or set in `__init__`, with a `done` in the class body, or with `tool_schemas`. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
-    - `_generate_single_turn`, as what users said first tells the prompts of a group apart;
-    - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to see that no
-      user is forgotten;
-    - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if all
-      were well;
+    - `_generate_single_turn`, as users who speak first make the prompts of a group different;
+    - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to warn of
+      users whom the agent does not talk to;
+    - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if it
+      were complete;
     - `log`, to write a completions table whatever was sampled and returned.
 
     It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
@@ -148,7 +150,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             return super()._generate(prompts)
 
     def _begin(self, prompts: list[list[dict]]) -> list[list[dict]]:
-        """Make the episodes of a batch, and let users speak first: the prompts with what they say."""
+        """Make the episodes of a batch, and let users speak first. Returns the prompts with what they say."""
         standalone = {tool.__name__: tool for tool in self._standalone_tools}
         self._episodes = [
             Episode(prompt, environment, standalone | find_tools(environment), self._episode_name(i))
@@ -259,7 +261,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return f"rollout {i} of process {self.accelerator.process_index} at step {self.state.global_step}"
 
     def _guard_tools(self) -> list[ToolGuard]:
-        """Put a guard before the tools of each rollout, for TRL's own loop."""
+        """Wrap the tools of each rollout in a guard, for TRL's own loop."""
         guards = [ToolGuard(self.args.feedback_timeout) for _ in self._sync_tool_dicts]
         for i, guard in enumerate(guards):
             self._sync_tool_dicts[i] = {name: guard.wrap(tool) for name, tool in self._sync_tool_dicts[i].items()}
@@ -269,7 +271,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return guards
 
     def _raise_together(self, guards: list[ToolGuard]) -> None:
-        """Raise on all processes what users have raised inside tools on any."""
+        """Raise, on all processes, what users have raised inside tools on any process."""
         failed = next((i for i, guard in enumerate(guards) if guard.error is not None), None)
         error = None
         if failed is not None:
@@ -279,7 +281,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._raise_on_all(error)
 
     def _raise_on_all(self, error: Exception | None) -> None:
-        """Raise on all processes what went wrong on any."""
+        """Raise, on all processes, what went wrong on any process."""
         if self.accelerator.num_processes > 1:
             self._agree(False, error)
         elif error is not None:
@@ -288,7 +290,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _sample(
         self, contexts: list[list[int]], padding: list[int]
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        """Continue contexts. Where processes must generate together, each is padded to as many as the busiest."""
+        """Continue contexts. Where processes must generate together, each gets as many as the busiest one."""
         num_contexts = len(contexts)
         self._progress.text = (
             f"step {self.state.global_step + 1}: sampling, {num_contexts} of {len(self.environments)} rollouts go on"
@@ -318,7 +320,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))
 
     def _render_feedback(self, feedback: list[dict]) -> list[int]:
-        """Token ids that feedback adds to a conversation. The same comes back in many rollouts of a batch."""
+        """Token ids that feedback adds to a conversation, cached: many rollouts of a batch get the same feedback."""
         key = repr(feedback)
         if key not in self._rendered:
             if feedback[0]["role"] == "tool":
@@ -331,7 +333,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return self._rendered[key]
 
     def _agree(self, is_active: bool, error: Exception | None) -> bool:
-        """Whether any process goes on; where something failed on one, all of them stop."""
+        """Whether any process goes on; if something failed on one, all of them raise."""
         failure = None if error is None else (isinstance(error, UserSimulatorError), str(error))
         states = gather_object([(is_active, failure)])
         if error is not None:
@@ -356,7 +358,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
         Args:
             stop_reasons (`list[StopReason | str]`):
-                Of this process's episodes.
+                Those of this process's episodes.
             failures (`list[int]`):
                 Number of tool calls that failed, of those that took too long, of those that could not be parsed, and
                 of messages that said nothing.
@@ -382,7 +384,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._log_infopo(metrics)
 
     def _log_infopo(self, metrics: dict[str, float]) -> None:
-        """Add to the metrics of this mode what is defined: trackers cannot draw the others."""
+        """Add the defined values to the metrics of this mode: trackers cannot draw undefined ones."""
         mode = "train" if self.model.training else "eval"
         for name, value in metrics.items():
             if math.isfinite(value):

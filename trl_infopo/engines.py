@@ -1,9 +1,9 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two engines that run counterfactuals: what they yield are hidden states, and the LM head does the rest.
+"""Two engines that run counterfactuals. They yield hidden states, to which the LM head is applied later.
 
-A trajectory is a trunk, prompt and completion as they were, and its branches: for each scored turn, the masked
-observation and the action that followed on it. `tree` runs the trunk once and lets the branches go on from its keys
+A trajectory consists of a trunk, the prompt and completion as they were, and its branches: for each scored turn, the
+masked observation and the action that followed. `tree` runs the trunk once, and the branches continue from its keys
 and values; `replay` runs each branch as a row of its own, from the first token on.
 """
 
@@ -132,8 +132,8 @@ def batch_branches(group: list[Trajectory], batch_size: int) -> list[list[Branch
 
 def pack_branches(group: list[Trajectory]) -> list[BranchForward]:
     """
-    Branches as the tree engine runs them, the last first, so that each forward needs less of the trunks than the one
-    before. As many go together as `BRANCH_TOKENS` allows; one that is longer goes alone, in several forwards.
+    Branches as the tree engine runs them, the last first, so that each forward needs less of the trunks than the
+    previous one. A forward has as many as `BRANCH_TOKENS` allows; a longer branch runs alone, in several forwards.
     """
     max_columns = max(BRANCH_TOKENS // max(len(group), 1), 1)
     packed_rows = []
@@ -159,7 +159,7 @@ def pack_branches(group: list[Trajectory]) -> list[BranchForward]:
 def run_tree(
     policy: CausalLM, group: list[Trajectory], forwards: list[BranchForward], num_forwards: int = 0
 ) -> Iterator[Unit]:
-    """Trunks fill a cache; then their branches go on from it, in at least so many forwards."""
+    """Trunks fill a cache; then their branches continue from it, in at least `num_forwards` forwards."""
     cache = DynamicCache()  # without a config: every layer keeps all keys, those beyond a sliding window too
     factual = policy.hidden_states(
         [trajectory.ids for trajectory in group], _before_actions(group), past_key_values=cache, use_cache=True

@@ -46,14 +46,14 @@ class Episode:
         completion (`list[dict]`):
             The policy's messages and what came back in between. It begins and ends with a message of the policy.
         feedback (`list[dict]`):
-            What came back on the last action, before the policy acts on it: one user message, or one tool message per
-            call. When the episode has ended, what the policy never saw.
+            The feedback on the last action, before the policy acts on it: one user message, or one tool message per
+            call. When the episode has ended, feedback that the policy never saw.
         is_malformed (`bool`):
-            Whether the last action holds a tool call that cannot be parsed. The agent is told so, the user is not.
+            Whether the last action contains a tool call that cannot be parsed. The agent is told so, the user is not.
         stop_reason ([`StopReason`] or `str`, *optional*):
-            Why it ended, in words of its environment if it has some; `None` as long as it goes on.
+            Why it ended, or the environment's own reason if it gives one; `None` as long as it goes on.
         has_ended (`bool`):
-            Whether its environment knows that it ended.
+            Whether its environment has been told that it ended.
         prompt_ids, completion_ids, action_mask, logprobs:
             The conversation as the policy saw and sampled it, for policies that work on tokens: token ids of the
             prompt and of the completion, and per token of the completion 1 where it was sampled and its
@@ -83,7 +83,7 @@ class Episode:
     logprobs: list[float] | None = None
 
     def act(self, message: dict, is_malformed: bool = False) -> None:
-        """Take the policy's next action: feedback becomes part of the conversation, and the message follows on it."""
+        """Take the policy's next action: feedback becomes part of the conversation, and the message follows it."""
         self.completion += [*self.feedback, message]
         self.feedback = []
         self.is_malformed = is_malformed
@@ -93,7 +93,7 @@ class Episode:
 def visible_messages(messages: list[dict]) -> list[dict]:
     """
     What a user sees of a conversation: no system prompt, no tool traffic, no reasoning, no empty messages. A message
-    on which a tool's result follows was a call, whether it could be parsed or not.
+    that a tool's result follows was a call, whether it could be parsed or not.
 
     Args:
         messages (`list[dict]`):
@@ -130,7 +130,7 @@ def infer_stop_reason(
     max_completion_length: int,
 ) -> StopReason:
     """
-    Why an episode ended that TRL's own loop played: it has no user and cannot be done.
+    Why an episode that TRL's own loop played has ended: there is no user, and no `done`.
 
     Args:
         completion (`list[dict]`):

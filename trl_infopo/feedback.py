@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What comes back on an action: tool calls and replies, run together over the episodes of a batch."""
+"""Feedback on actions: tool calls and user replies, run together over the episodes of a batch."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ LONGEST_CAUSE = 600  # characters of a user's error in ours, which keeps the who
 
 @dataclass
 class Call:
-    """A tool call or a message to the user, what it gave, or what went wrong."""
+    """A tool call or a message to the user, with its result or its error."""
 
     episode: Episode
     function: Callable
@@ -66,7 +66,7 @@ class Call:
         raise kind(f"{name} failed in {self.episode.name}: {self._cause()}") from self.error
 
     def _cause(self) -> str:
-        """What an error says, not at any length."""
+        """The text of an error, cut if it is long."""
         cause = error_text(self.error) or show(self.error)
         if isinstance(self.error, FeedbackTimeout):
             cause += " Raise `feedback_timeout`, or see why it takes so long."
@@ -154,7 +154,7 @@ def calls_of(episode: Episode, timeout: float | None) -> list[Call]:
 
 
 def _unknown_tool(environment: Any, name: Any) -> Callable:
-    """What runs a tool that is not there: an environment with schemas is asked itself, as it may count the mistake."""
+    """What runs a tool that does not exist: `call_tool` if the environment has one, as it may count the mistake."""
 
     def ask(**arguments):
         return environment.call_tool(name, arguments)
@@ -167,12 +167,12 @@ def _unknown_tool(environment: Any, name: Any) -> Callable:
 
 class RunningCalls:
     """
-    Calls that are under way, a group for each episode: async ones and those of thread-safe environments at once,
-    others in order on the calling thread. What is still under way when the context is left is given up.
+    Calls that are running, a group for each episode: async ones and those of thread-safe environments at the same
+    time, others in order on the calling thread. Calls that are still running when the context is left are abandoned.
 
     Args:
         event_loop (`asyncio.AbstractEventLoop`, *optional*):
-            Loop that runs in another thread, where what is async lives.
+            Loop that runs in another thread, for async calls.
         concurrency (`int`):
             Largest number of calls at once.
     """
@@ -229,7 +229,7 @@ class RunningCalls:
                 check_event_loop(self.event_loop, waited, self._longest())
 
     def _await(self, calls: list[Call]) -> None:
-        """Finish on the event loop what the calls of a group have started: async functions only make coroutines."""
+        """Await, on the event loop, the coroutines that the calls of a group have made."""
         pending = [started for started in calls if started.pending is not None]
         if not pending:
             self._ended.append(calls)

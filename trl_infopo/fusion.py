@@ -40,14 +40,14 @@ class RewardRange(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Distance of the two, 0 where rewards have not differed yet."""
+        """Difference of the two, 0 as long as rewards have not differed."""
         return max(self.highest - self.lowest, 0.0)
 
 
 class Agreement(NamedTuple):
     """
-    How well gains went together with rewards, within the groups whose rewards differ: sums over the steps so far, each
-    step counting less than the next.
+    How well gains correlated with rewards within the groups whose rewards differ: sums over the steps so far, in which
+    older steps count less.
 
     Attributes:
         correlations (`float`):
@@ -55,7 +55,7 @@ class Agreement(NamedTuple):
         groups (`float`):
             Number of these groups.
         prior (`float`):
-            Trust in the gain before any group was seen, from 1 towards 0.
+            Trust in gains before any group was seen, which decays from 1 towards 0.
     """
 
     correlations: float = 0.0
@@ -77,7 +77,7 @@ class Agreement(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """Factor of the coefficient, in [0, 1]: 1 from a mean correlation of `FULL_AGREEMENT` on, 0 from 0 down."""
+        """Factor of the coefficient, in [0, 1]: 1 at a mean correlation of `FULL_AGREEMENT`, 0 at 0."""
         mean = (self.correlations + PRIOR_GROUPS * FULL_AGREEMENT * self.prior) / (self.groups + PRIOR_GROUPS)
         return min(max(mean / FULL_AGREEMENT, 0.0), 1.0)
 
@@ -96,7 +96,7 @@ class FusedAdvantages(NamedTuple):
         gate (`torch.Tensor` of shape `(B,)`):
             Variance gate of the rollout's group.
         scale (`torch.Tensor` of shape `()`):
-            Factor that brings the information advantages to the spread of the outcome advantages.
+            Factor that shrinks the information advantages to the standard deviation of the outcome advantages.
     """
 
     turn_advantages: torch.Tensor
@@ -140,13 +140,13 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
 
 def headroom(rewards: torch.Tensor, reward_range: RewardRange) -> torch.Tensor:
     """
-    How much of the range of rewards is still to be won by each group.
+    How far each group is below the highest reward, as a share of the range of rewards.
 
     Args:
         rewards (`torch.Tensor` of shape `(P, N)`):
             Rewards of each group; those that are not finite are left out.
         reward_range ([`~trl_infopo.fusion.RewardRange`]):
-            Of the run.
+            Range of the rewards of the run.
 
     Returns:
         `torch.Tensor` of shape `(P,)`: 0 for a group whose rewards are the highest of the run, 1 for one whose rewards
@@ -263,7 +263,7 @@ def group_gates(
     gate_factor: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The spread of each rollout's group, and its gate.
+    The standard deviation of the rewards in each rollout's group, and its gate.
 
     Args:
         rewards (`torch.Tensor` of shape `(B,)`):
@@ -316,8 +316,8 @@ def fuse_advantages(
 
         A_k = A_outcome + coef * gate * scale * A_info_k
 
-    The arrays hold the rollouts of all processes. A rollout without a finite reward takes no part: it is out of every
-    statistic and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
+    The arrays hold the rollouts of all processes. A rollout without a finite reward is left out of every statistic,
+    and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
 
     Args:
         rewards (`torch.Tensor` of shape `(B,)`):
@@ -342,8 +342,8 @@ def fuse_advantages(
         granularity (`str`, *optional*, defaults to `"turn"`):
             See [`~trl_infopo.fusion.normalize_information_gain`].
         rescale (`bool`, *optional*, defaults to `True`):
-            Whether to shrink information advantages that spread wider over the action tokens than the outcome
-            advantages, or than 1.
+            Whether to shrink information advantages whose standard deviation over the action tokens exceeds both 1 and
+            that of the outcome advantages.
         only (`bool`, *optional*, defaults to `False`):
             Whether to use the rescaled information advantages alone (ablation).
         gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):

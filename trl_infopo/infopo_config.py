@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Options of [`InfoPOTrainer`]: those of GRPO, of the method, and of conversations."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -63,69 +64,70 @@ class InfoPOConfig(GRPOConfig):
             `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
             action and counts each of them (the authors' code).
         info_gain_rescale (`bool`, *optional*, defaults to `True`):
-            Whether to shrink information advantages that spread wider over the action tokens of the batch than the
-            outcome advantages, or than 1.
+            Whether to shrink information advantages whose standard deviation over the action tokens of the batch
+            exceeds both 1 and that of the outcome advantages.
         info_gain_only (`bool`, *optional*, defaults to `False`):
             Whether to train on the information advantages alone, without outcome and gate (ablation).
         info_gain_engine (`str`, *optional*, defaults to `"auto"`):
-            How gains are computed. `"tree"` scores all turns of a rollout in about one forward and a half, and needs a
-            transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn and serves
-            every model. `"auto"` probes the model at its first scoring and logs its choice.
+            How gains are computed. `"tree"` scores all turns of a rollout in about one and a half forwards, and needs
+            a transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn and
+            works for every model. `"auto"` probes the model at its first scoring and logs its choice.
         info_gain_batch_size (`int`, *optional*):
-            Rows in a forward of the scoring. If `None`, the per-device batch size.
+            Number of rows in a forward of the scoring. If `None`, the per-device batch size.
         info_gain_min_weight (`float`, *optional*, defaults to `0.0`):
-            Smallest weight, gate times `info_gain_coef`, with which the gains of a group are worth their forwards: the
-            rollouts of a group below are not scored, and keep their outcome advantages. Their gains are then missing
-            from what is logged and from statistics over the batch (`info_gain_rescale`, `"batch"`). `0.0` scores all.
+            Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. Groups with a
+            smaller weight keep their outcome advantages, at no cost; their gains are then missing from the logs and
+            from statistics over the batch (`info_gain_rescale`, `"batch"`). `0.0` scores all groups.
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
-            Placeholder that stands in for the feedback's content in the counterfactual. An environment can have its
-            own, as an attribute `masked_feedback`.
+            Placeholder that replaces the feedback's content in the counterfactual. An environment can have its own, as
+            an attribute `masked_feedback`.
         gate (`str`, *optional*, defaults to `"variance"`):
             `"variance"` opens for groups whose rewards tie and closes for groups whose rewards tell the rollouts
             apart. `"none"` is 1 everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
         max_turns (`int`, *optional*):
-            Largest number of actions in a rollout; what the last one calls is not run. If `None`, only
-            `max_completion_length` ends it. Cannot be set together with TRL's `max_tool_calling_iterations`, which is
-            one less.
+            Largest number of actions in a rollout; tool calls of the last one are not run. If `None`, only
+            `max_completion_length` limits it. Cannot be set together with TRL's `max_tool_calling_iterations`, which
+            is one less.
         user_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of replies of users, of async tools and of async rewards of environments that are awaited at
-            once on a process.
+            Largest number of user replies, async tools and async rewards of environments that are awaited at the same
+            time on a process.
         min_ready_fraction (`float`, *optional*, defaults to `1.0`):
             Share of a batch's conversations still going on whose feedback must be there before the policy acts on it.
-            At 1.0, each round waits for the slowest user. Below (0.5 is good where some take long), the policy acts in
-            smaller batches, and who is in which depends on who answers first, so that rollouts of a seed differ.
+            At 1.0, each round waits for the slowest user. With less (0.5 is good if some users are slow), the policy
+            acts in smaller batches, whose members depend on who answers first, so that runs with the same seed differ.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, which
-            the agent is told; all else ends the run with an error. If `None`, there is no limit. With a limit, what is
-            not `async` runs on threads of its own.
+            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, and
+            the agent is told so; anything else that takes longer ends the run with an error. If `None`, there is no
+            limit. With a limit, functions that are not `async` run in threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
-            Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in evaluation.
+            Whether to score and log gains also where they are not used for training: with `info_gain_coef=0.0`, and in
+            evaluation.
         log_traces (`bool`, *optional*, defaults to `False`):
             Whether to write scored rollouts, with the log-probability of every token with and without the feedback, to
             `traces` in the output directory whenever something is logged. [`~trl_infopo.load_traces`] and `trl-infopo
-            report` read them. The table also goes to trackio or wandb, where they track the run.
+            report` read them. A table of them also goes to trackio or wandb, if one of these tracks the run.
         max_traces_per_step (`int`, *optional*, defaults to `64`):
             Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups are
             written, so it must be at least `num_generations`.
 
-        > Parameters that are under study, and not of the paper. Each answers a way in which the method can fail; see
-        > the results in the documentation before you use one.
+        > Parameters that are under study, and not from the paper. Each addresses a way in which the method can fail;
+        > see the results in the documentation before you use one.
 
         info_gain_settled (`bool`, *optional*, defaults to `False`):
             Whether gains count only in rollouts that came to an end, and not in those that were cut by `max_turns` or
-            `max_completion_length`: asking is not paid if nothing comes of it.
+            `max_completion_length`, so that asking without finishing is not rewarded.
         info_gain_horizon (`int`, *optional*, defaults to `1`):
-            Number of following actions on which the gain of a turn is taken, what lies between them staying as it
-            was; the gains on each are added up. With more than 1, feedback counts that is used later, for more work:
-            each turn is scored on all that follows within the horizon.
+            Number of following actions on which the gain of a turn is measured, with everything between them
+            unchanged; the gains are summed. With more than 1, feedback that is used later counts as well, for more
+            work: each turn is scored on all actions within the horizon.
         gate_relative (`bool`, *optional*, defaults to `False`):
             Whether `gate_temperature` is in units of the range of the rewards seen in the run, from the lowest to the
             highest, instead of the reward's own.
         gate_headroom (`bool`, *optional*, defaults to `False`):
-            Whether the gate closes as a group comes to the highest reward of the run, so that a solved task does not
-            go on paying for questions.
+            Whether the gate closes as a group approaches the highest reward of the run, so that questions are no
+            longer rewarded in a solved task.
         gate_agreement (`bool`, *optional*, defaults to `False`):
             Whether the gate closes where gains do not go together with rewards, by their correlation within groups.
     """
@@ -170,8 +172,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_rescale: bool = field(
         default=True,
         metadata={
-            "help": "Whether to shrink information advantages that spread wider over the action tokens of the batch "
-            "than the outcome advantages, or than 1."
+            "help": "Whether to shrink information advantages whose standard deviation over the action tokens of the "
+            "batch exceeds both 1 and that of the outcome advantages."
         },
     )
     info_gain_only: bool = field(
@@ -183,34 +185,34 @@ class InfoPOConfig(GRPOConfig):
     info_gain_engine: str = field(
         default="auto",
         metadata={
-            "help": "How gains are computed. 'tree' scores all turns of a rollout in about one forward and a half, "
+            "help": "How gains are computed. 'tree' scores all turns of a rollout in about one and a half forwards, "
             "and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one row per "
-            "turn and serves every model. 'auto' probes the model at its first scoring and logs its choice.",
+            "turn and works for every model. 'auto' probes the model at its first scoring and logs its choice.",
             "choices": ["auto", "tree", "replay"],
         },
     )
     info_gain_batch_size: int | None = field(
         default=None,
-        metadata={"help": "Rows in a forward of the scoring. If `None`, the per-device batch size."},
+        metadata={"help": "Number of rows in a forward of the scoring. If `None`, the per-device batch size."},
     )
     info_gain_min_weight: float = field(
         default=0.0,
         metadata={
             "help": "Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. "
-            "Groups below keep their outcome advantages, at no cost. 0.0 scores all."
+            "Groups with a smaller weight keep their outcome advantages, at no cost. 0.0 scores all groups."
         },
     )
     masked_feedback: str = field(
         default="No information found.",
         metadata={
-            "help": "Placeholder that stands in for the feedback's content in the counterfactual. An environment can "
-            "have its own, as an attribute `masked_feedback`."
+            "help": "Placeholder that replaces the feedback's content in the counterfactual. An environment can have "
+            "its own, as an attribute `masked_feedback`."
         },
     )
     gate: str = field(
         default="variance",
         metadata={
-            "help": "What weighs the information advantages of a group. "
+            "help": "What weights the information advantages of a group. "
             "'variance' opens for groups whose rewards tie and closes for groups whose rewards tell the "
             "rollouts apart. 'none' is 1 everywhere (ablation).",
             "choices": ["variance", "none"],
@@ -226,39 +228,40 @@ class InfoPOConfig(GRPOConfig):
     max_turns: int | None = field(
         default=None,
         metadata={
-            "help": "Largest number of actions in a rollout; what the last one calls is not run. If `None`, only "
-            "`max_completion_length` ends it. Cannot be set together with `max_tool_calling_iterations`, which is one "
-            "less."
+            "help": "Largest number of actions in a rollout; tool calls of the last one are not run. If `None`, only "
+            "`max_completion_length` limits it. Cannot be set together with `max_tool_calling_iterations`, which is "
+            "one less."
         },
     )
     user_concurrency: int = field(
         default=64,
         metadata={
-            "help": "Largest number of replies of users, of async tools and of async rewards of environments that are "
-            "awaited at once on a process."
+            "help": "Largest number of user replies, async tools and async rewards of environments that are awaited "
+            "at the same time on a process."
         },
     )
     min_ready_fraction: float = field(
         default=1.0,
         metadata={
             "help": "Share of a batch's conversations still going on whose feedback must be there before the policy "
-            "acts on it. At 1.0, each round waits for the slowest user. Below (0.5 is good where some take long), the "
-            "policy acts in smaller batches, and who is in which depends on who answers first, so that rollouts of a "
-            "seed differ."
+            "acts on it. At 1.0, each round waits for the slowest user. With less (0.5 is good if some users are "
+            "slow), the policy acts in smaller batches, whose members depend on who answers first, so that runs with "
+            "the same seed differ."
         },
     )
     feedback_timeout: float | None = field(
         default=None,
         metadata={
             "help": "Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer "
-            "fails, which the agent is told; all else ends the run with an error. If `None`, there is no limit."
+            "fails, and the agent is told so; anything else that takes longer ends the run with an error. If `None`, "
+            "there is no limit."
         },
     )
     log_information_gain: bool = field(
         default=False,
         metadata={
-            "help": "Whether to score and log gains also where they do not train: with `info_gain_coef=0.0`, and in "
-            "evaluation."
+            "help": "Whether to score and log gains also where they are not used for training: with "
+            "`info_gain_coef=0.0`, and in evaluation."
         },
     )
     log_traces: bool = field(
@@ -281,14 +284,14 @@ class InfoPOConfig(GRPOConfig):
         metadata={"help": "Whether gains count only in rollouts that were not cut by a limit of turns or tokens."},
     )
     info_gain_horizon: int = field(
-        default=1, metadata={"help": "Number of following actions whose change is the gain of a turn."}
+        default=1, metadata={"help": "Number of following actions on which the gain of a turn is measured."}
     )
     gate_relative: bool = field(
         default=False,
         metadata={"help": "Whether the gate's temperature is in units of the range of rewards seen in the run."},
     )
     gate_headroom: bool = field(
-        default=False, metadata={"help": "Whether the gate closes where a group reaches the highest reward."}
+        default=False, metadata={"help": "Whether the gate closes as a group approaches the highest reward."}
     )
     gate_agreement: bool = field(
         default=False, metadata={"help": "Whether the gate closes where gains do not go together with rewards."}
@@ -378,7 +381,7 @@ class InfoPOConfig(GRPOConfig):
 
     @staticmethod
     def _check_inherited(name: str, value) -> None:
-        """TRL takes numbers that are none, and trains weights that are none with them."""
+        """TRL accepts NaN and infinite options, and trains weights to NaN with them."""
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and (math.isnan(number) or (math.isinf(number) and name not in UNLIMITED)):
                 raise ValueError(f"`{name}` is {show(value)}, set it to a finite number.")

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The trainer: it scores the turns of TRL's rollouts, and fuses the gains with the outcome advantages."""
 
 import json
 import logging
@@ -50,8 +51,8 @@ class InfoPOTrainer(ConversationTrainer):
     Trainer for Information-Driven Policy Optimization (InfoPO).
 
     InfoPO (https://huggingface.co/papers/2603.00656) credits each turn of a multi-turn rollout by how much its
-    feedback changed what the agent did next, against a counterfactual in which the feedback is masked, and fuses that
-    information gain with the outcome through a gate that opens where the rewards of a group tie.
+    feedback changed what the agent did next, compared with a counterfactual in which the feedback is masked, and fuses
+    that information gain with the outcome through a gate that opens where the rewards of a group tie.
 
     It takes the arguments of [`~trl.GRPOTrainer`], all but the first three by keyword, and an [`InfoPOConfig`]. It
     overrides:
@@ -62,7 +63,7 @@ class InfoPOTrainer(ConversationTrainer):
 
     Environments may have a `user` whom the agent talks to: see [`ConversationTrainer`], its base.
 
-    A [`~trl_infopo.risks.RiskCallback`] warns where the logs show a known risk; `remove_callback` takes it out.
+    A [`~trl_infopo.risks.RiskCallback`] warns when the logs show a known risk; `remove_callback` removes it.
 
     Data without turns (no `tools`, `environment_factory` or `rollout_func`) trains as with GRPO, and so does
     `info_gain_coef=0.0`.
@@ -242,7 +243,7 @@ class InfoPOTrainer(ConversationTrainer):
         completion_ids: list[list[int]],
         turns: list[list[Turn]],
     ) -> list[list[list[int] | None]]:
-        """For each turn, the token ids of its masked observation; None where no action follows on one."""
+        """For each turn, the token ids of its masked observation; None where no action follows."""
         masked_observations = []
         for i, rollout in enumerate(turns):
             placeholder = self._placeholder(i)
@@ -273,7 +274,7 @@ class InfoPOTrainer(ConversationTrainer):
     def _mask_external_ids(
         self, row: dict, completion_ids: list[int], turns: list[Turn], placeholder: str
     ) -> list[list[int]]:
-        """What a `rollout_func` brought back, its content masked where `feedback_content_mask` says, or all of it."""
+        """External tokens of a `rollout_func`, masked where `feedback_content_mask` is 1, or all of them."""
         content_mask = row.get("feedback_content_mask")
         if content_mask is not None and len(content_mask) != len(completion_ids):
             raise ValueError(
@@ -321,8 +322,8 @@ class InfoPOTrainer(ConversationTrainer):
                     logger.info(text)
                     if not logger.isEnabledFor(logging.INFO):  # as usual
                         self._progress.say(text)
-            # TRL's log-probabilities are the factual side, unless something random went into them, or left padding
-            # into a model that does more with it than to look away
+            # TRL's log-probabilities are the factual side, unless they depend on random numbers, or on left padding
+            # that the model does not simply ignore
             factual_logps = output.get("old_per_token_logps")
             if factual_logps is not None and (
                 _is_random(self.model) or (is_left_padded and tree_limitation(self.model) is not None)
@@ -415,7 +416,7 @@ class InfoPOTrainer(ConversationTrainer):
         return fused, not information_gain.isnan().all().item()
 
     def _outcomes(self, rewards_per_func: torch.Tensor, turns: list[list[Turn]]) -> torch.Tensor:
-        """Rewards of the rollouts of all processes, of shape (B,); NaN for those that no function or mask counts."""
+        """Rewards of all processes' rollouts, of shape (B,); NaN without a reward, or where masked from the loss."""
         rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(dim=1)
         num_turns = torch.tensor([len(rollout) for rollout in turns], device=self.accelerator.device)
         counts = ~rewards_per_func.isnan().all(dim=1) & (self.accelerator.gather(num_turns) > 0)
@@ -425,7 +426,7 @@ class InfoPOTrainer(ConversationTrainer):
         return rewards
 
     def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
-        """Let no turn be scored of the groups in which information has too little weight. Returns their share."""
+        """Exclude groups in which information has too little weight from scoring. Returns their share."""
         gate_factor, temperature = self._adapt_gate(rewards, self.num_generations)
         _, gates = group_gates(rewards, self.num_generations, temperature, self.args.gate, gate_factor)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
@@ -439,7 +440,7 @@ class InfoPOTrainer(ConversationTrainer):
         return share
 
     def _adapt_gate(self, rewards: torch.Tensor, num_generations: int) -> tuple[torch.Tensor, float]:
-        """Factor of each rollout's gate, of shape (B,), and the temperature, by what the run has seen so far."""
+        """Factor of each rollout's gate, of shape (B,), and the temperature, from what the run has seen so far."""
         args, factor = self.args, torch.ones_like(rewards)
         if args.gate_headroom:
             factor = headroom(rewards.view(-1, num_generations), self._reward_range)
@@ -456,7 +457,7 @@ class InfoPOTrainer(ConversationTrainer):
         turns: list[list[Turn]],
         masked_observations: list[list[list[int] | None]] | None,
     ) -> list[list[tuple[str, str | None]]]:
-        """For the traces: what came back on each action, and what the counterfactual has in its place."""
+        """For the traces: the feedback on each action, and what the counterfactual has in its place."""
 
         def block_text(messages: list[dict]) -> str:
             return "\n".join(content_text(message["content"]) for message in messages)
@@ -544,7 +545,7 @@ def _count_questions(
     exchanges: list[list[str]] | None,
     masked_observations: list[list[list[int] | None]],
 ) -> torch.Tensor:
-    """For each rollout the turns that got an observation, those of them that repeat, and those that mask alike."""
+    """For each rollout, counts of turns with an observation, and of those that repeat or equal their masked form."""
     counts = []
     for i, rollout in enumerate(turns):
         answered = [turn for turn in rollout if turn.observation]

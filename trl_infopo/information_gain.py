@@ -6,8 +6,8 @@
                log p(a_{k+1,j} | ... a_k, o_k, a_{k+1,<j}) - log p(a_{k+1,j} | ... a_k, masked o_k, a_{k+1,<j})
 
 One forward over a trajectory, its trunk, gives the first term of every turn. The second needs only the masked o_k and
-a_{k+1} on top of what came before: a branch. Of the two [engines][trl_infopo.engines] that run branches, `tree` is the
-faster, and `replay` serves every model.
+a_{k+1} on top of what came before: a branch. Of the two [engines][trl_infopo.engines] that run branches, `tree` is
+faster, and `replay` works for every model.
 """
 
 from collections.abc import Callable
@@ -75,29 +75,29 @@ def score_information_gain(
         turns (`list[list[Turn]]`):
             Turns of each completion, as [`~trl_infopo.turns.segment_turns`] gives them.
         masked_observations (`list[list[list[int] | None]]`):
-            For each turn, the token ids that stand in for its observation; `None` where the turn is not to be scored.
+            For each turn, the token ids that replace its observation; `None` where the turn is not to be scored.
         engine (`str`, *optional*, defaults to `"auto"`):
             `"tree"`, `"replay"`, or `"auto"` to let [`~trl_infopo.information_gain.select_engine`] probe the model and
             choose, on every call.
         estimator (`str`, *optional*, defaults to `"log_ratio"`):
-            `"log_ratio"` looks at the sampled tokens only (InfoPO). `"kl"` takes, at each of them, the exact
-            divergence over the vocabulary: never negative, lower variance, more work per token.
+            `"log_ratio"` compares the log-probabilities of the sampled tokens only (InfoPO). `"kl"` takes, at each of
+            them, the exact divergence over the vocabulary: never negative, lower variance, more work per token.
         temperature (`float`, *optional*, defaults to `1.0`):
             Sampling temperature, which divides the logits.
         batch_size (`int`, *optional*):
             Rows in a forward. If `None`, all trajectories at once.
         factual_logps (`torch.Tensor` of shape `(B, T)`, *optional*):
-            Log-probabilities of the completion tokens under the same policy and temperature, right-padded. They save
-            `"replay"` its factual forwards if the estimator is `"log_ratio"`, and are not looked at otherwise.
+            Log-probabilities of the completion tokens under the same policy and temperature, right-padded. With them,
+            `"replay"` needs no factual forwards if the estimator is `"log_ratio"`; otherwise they are not used.
         max_over_processes (`Callable[[list[int]], list[int]]`, *optional*):
             Elementwise maximum over all processes. With it, every process runs the same number of forwards, whatever
             its number of turns, as ZeRO-3 and FSDP need.
         horizon (`int`, *optional*, defaults to `1`):
-            Number of following actions whose gains are summed, what comes between them staying as it was.
+            Number of following actions whose gains are summed; everything between them is unchanged.
         token_logps (`dict[tuple[int, int], torch.Tensor]`, *optional*):
-            A record to fill: for the rollout and the turn that it is keyed by, the log-probabilities of the tokens of
-            the following action with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs
-            no forward are left out.
+            A record to fill: keyed by rollout and turn, the log-probabilities of the tokens of the following action
+            with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs no forward are left
+            out.
 
     Returns:
         `torch.Tensor` of shape `(B, K)` and dtype `torch.float32`: Gains in nats per token, on the CPU. `K` is the
@@ -106,7 +106,7 @@ def score_information_gain(
 
     Raises:
         `ValueError`: If an option is unknown or out of range, if the inputs do not fit together, or if `"tree"` is
-            asked for and cannot serve the model.
+        requested and does not support the model.
     """
     check_choice("engine", engine, ENGINES)
     check_choice("estimator", estimator, ESTIMATORS)
@@ -188,9 +188,9 @@ def _score_tokens(
     gains_only: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """
-    Gain of each label, of shape (N,); without factual states, its part that is counterfactual. And, unless they are
-    not asked for, the log-probabilities of the labels, of shape (2, N) or (1, N): one row for each kind of states.
-    The LM head works in chunks, so that few logits are in memory at a time.
+    Gain of each label, of shape (N,); without factual states, only its counterfactual part. And, if requested, the
+    log-probabilities of the labels, of shape (2, N) or (1, N): one row for each kind of states. The LM head works in
+    chunks, so that few logits are in memory at a time.
     """
     states = counterfactual[None] if factual is None else torch.stack([factual, counterfactual])
     labels = [label for branch in branches for label in branch.labels]
@@ -224,15 +224,15 @@ def _score_tokens(
 
 def tree_limitation(model: nn.Module) -> str | None:
     """
-    Why the `tree` engine cannot serve a model, as far as its configuration tells.
+    Why the `tree` engine does not support a model, as far as its configuration tells.
 
     Args:
         model ([`~transformers.PreTrainedModel`] or `torch.nn.Module`):
             Causal language model, possibly wrapped.
 
     Returns:
-        `str` or `None`: A clause that completes "the tree engine is not used, because …"; `None` if nothing speaks
-        against it.
+        `str` or `None`: A clause that completes "the tree engine is not used, because …"; `None` if the configuration
+        allows it.
     """
     policy = CausalLM(model)
     causal_lm, config = policy.causal_lm, policy.causal_lm.config
@@ -267,8 +267,8 @@ def select_engine(
     model: nn.Module, max_over_processes: Callable[[list[int]], list[int]] | None = None
 ) -> tuple[str, str]:
     """
-    Choose an engine: `tree` if nothing in the model's configuration speaks against it, if its branches do not see what
-    they must not, and if it agrees with `replay` on random trajectories.
+    Choose an engine: `tree` if the model's configuration allows it, if its branches do not see what they must not, and
+    if it agrees with `replay` on random trajectories.
 
     Args:
         model ([`~transformers.PreTrainedModel`] or `torch.nn.Module`):
@@ -344,7 +344,7 @@ def _leak(policy: CausalLM) -> float:
 
 
 def _gap(policy: CausalLM) -> float:
-    """Largest distance of the tree engine's gains from those of the replay engine, in nats per token."""
+    """Largest difference between the gains of the two engines, in nats per token."""
     rollouts = _random_rollouts(policy.config.vocab_size)
     tree, replay = (score_information_gain(policy.model, **rollouts, engine=engine) for engine in ("tree", "replay"))
     gaps = (tree - replay)[replay.isfinite()].abs()  # infinite where a random token is one that the model masks

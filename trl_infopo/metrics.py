@@ -27,7 +27,7 @@ def infopo_metrics(
 
     Args:
         fused ([`~trl_infopo.fusion.FusedAdvantages`]):
-            What became of the arguments below.
+            The fused advantages, from the arguments below.
         rewards (`torch.Tensor` of shape `(B,)`):
             Weighted sum of the rewards of each rollout, NaN where no reward function scored it.
         outcome_advantages (`torch.Tensor` of shape `(B,)`):
@@ -39,7 +39,7 @@ def infopo_metrics(
         num_questions (`torch.Tensor` of shape `(B,)`):
             Number of turns that got an observation.
         num_repeated (`torch.Tensor` of shape `(B,)`):
-            Number of these that asked, and got, what an earlier turn of the rollout did.
+            Number of these that asked and got the same as an earlier turn of the rollout.
         num_masked_alike (`torch.Tensor` of shape `(B,)`):
             Number of turns whose observation is the same when it is masked.
         num_generations (`int`):
@@ -48,7 +48,7 @@ def infopo_metrics(
             Whether the advantages are the information advantages alone.
 
     Returns:
-        `dict[str, float]`: One value per metric, NaN where it is undefined, as for an empty mean.
+        `dict[str, float]`: One value per metric, NaN where it is undefined, such as an empty mean.
     """
     scored = ~information_gain.isnan()
     gains = information_gain[scored]

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings that teach: the known risks of a training, what its logs show of them, and the option that answers."""
+"""Warnings about the known risks of a training: how its logs show them, and which option helps."""
 
 import math
 import warnings
@@ -33,16 +33,16 @@ class Means(dict):
 @dataclass(frozen=True)
 class Risk:
     """
-    Something that can go wrong in a training without an error.
+    A way in which a training can go wrong without an error.
 
     Attributes:
         name (`str`):
             Its name.
         shows (`Callable[[Means, Means], bool]`):
-            Whether it shows, in the means over the first and over the last logs. Comparisons with what is not logged,
-            NaN, are false.
+            Whether it shows in the means over the first and over the last logs. Comparisons with values that are not
+            logged (NaN) are false.
         sentence (`str`):
-            What was seen, and which option answers it: a format of the two means, `first` and `last`.
+            What was seen, and which option helps: a format string with the two means, `first` and `last`.
     """
 
     name: str
@@ -138,14 +138,14 @@ RISKS = (
 
 class RiskCallback(TrainerCallback):
     """
-    Says once, when the logs of a training show a known risk, what was seen and which option answers it. The risks are
+    Warns once, when the logs of a training show a known risk, of what was seen and which option helps. The risks are
     the table [`~trl_infopo.risks.RISKS`].
 
-    [`InfoPOTrainer`] has one. To go without, `trainer.remove_callback(RiskCallback)`.
+    [`InfoPOTrainer`] has one. `trainer.remove_callback(RiskCallback)` removes it.
 
     Args:
         risks (`tuple[Risk, ...]`, *optional*):
-            What to look for. If not given, all known risks.
+            Risks to look for. If not given, all known risks.
 
     Attributes:
         seen (`list[str]`):

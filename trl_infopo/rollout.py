@@ -41,9 +41,9 @@ def begin(
     synchronize: Callable[[bool, Exception | None], bool] | None = None,
 ) -> bool:
     """
-    Let the users speak first who have an `opening`. Openings are awaited together, as replies are.
+    Let users that have an `opening` speak first. Openings are awaited together, like replies.
 
-    What a user says is added to the prompt: to its last message if that is the user's, or else as another message.
+    What a user says is added to the prompt: to its last message if that is the user's, else as a new message.
 
     Args:
         episodes (`list[Episode]`):
@@ -55,7 +55,7 @@ def begin(
         feedback_timeout (`float`, *optional*):
             Seconds that an opening may take.
         synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
-            With several processes, called once on each with whether any of its users spoke and with what went wrong.
+            With several processes, called once on each, with whether any of its users spoke and with an error, if any.
 
     Returns:
         `bool`: Whether any user spoke, on any process.
@@ -92,17 +92,17 @@ def converse(
     synchronize: Callable[[bool, Exception | None], bool] | None = None,
 ) -> None:
     """
-    Play episodes, each with its first action taken, to their end.
+    Play episodes, whose first actions have been taken, to their end.
 
-    Each round runs what the actions call for, then lets the policy act on what came back, in all episodes that go on
-    or, with `min_ready_fraction` below 1, in those that need not wait any more. An assistant message with tool calls
-    runs them and is not shown to the user; one without goes to the environment's `user`. What looks like a tool call
-    and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`], and so does a message that says nothing, as
-    [`EMPTY_MESSAGE`]. Environments with an `on_end` are told how their episodes ended when all have.
+    Each round runs the tool calls and replies of the last actions, then lets the policy act on the feedback, in all
+    episodes that go on or, with `min_ready_fraction` below 1, in those that need not wait any more. An assistant
+    message with tool calls runs them and is not shown to the user; one without goes to the environment's `user`. The
+    agent is told of a tool call that cannot be parsed with [`MALFORMED_CALL`], and of an empty message with
+    [`EMPTY_MESSAGE`]. Environments with an `on_end` are told how their episodes ended when all episodes have ended.
 
     Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
     together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the
-    episodes and of the calls, whoever answers first.
+    episodes and of the calls, whatever is ready first.
 
     Args:
         episodes (`list[Episode]`):
@@ -112,19 +112,20 @@ def converse(
         event_loop (`asyncio.AbstractEventLoop`):
             Loop that runs in another thread, where async tools and users live.
         max_turns (`int`, *optional*):
-            Largest number of actions in an episode. What the last one calls is not run.
+            Largest number of actions in an episode. Tool calls of the last one are not run.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of replies and tools awaited at once.
         min_ready_fraction (`float`, *optional*, defaults to `1.0`):
-            Share of the episodes that go on whose feedback must be there before the policy acts on it. Below 1, who
-            acts together depends on who answers first, and so do the samples of an engine with one random state.
+            Share of the episodes still going on whose feedback must be there before the policy acts on it. Below 1,
+            which episodes act together depends on who answers first, and so do samples that are drawn from one random
+            state.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a reply or an `on_end` may take. A tool that takes longer fails, a user ends the run.
-            With a limit, sync ones run on threads of their own.
+            Seconds that a tool, a reply or an `on_end` may take. A tool that takes longer fails; a user that does ends
+            the run. With a limit, sync ones run in threads of their own.
         synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
-            With several processes, called once a round on each with whether any episode goes on and with what went
-            wrong, such as a user who failed. Raises on all processes if anything did, else says whether any process
-            goes on; `act` is then called on every process, with no episodes where all have ended.
+            With several processes, called once a round on each, with whether any episode goes on and with an error,
+            such as that of a user, if any. It raises on all processes if there was one on any, else returns whether
+            any process goes on; `act` is then called on every process, with no episodes where all have ended.
 
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
@@ -198,7 +199,7 @@ def _bring_feedback(
     min_ready_fraction: float,
     timeout: float | None,
 ) -> list[Episode]:
-    """Run what last actions call for; set feedback or stop reasons. All episodes that go on, or enough of them."""
+    """Run the calls of last actions; set feedback or stop reasons, for all episodes that go on or enough of them."""
     ready, started = [], []
     for episode in acted:
         if episode.stop_reason is not None:
@@ -236,7 +237,7 @@ def _bring_feedback(
 def _tell_end(
     episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, concurrency: int, timeout: float | None
 ) -> None:
-    """Tell environments how their episodes ended, once, and take their own words for it."""
+    """Tell environments once how their episodes ended, and use the reasons that they return."""
     told = [episode for episode in episodes if not episode.has_ended and hears_end(episode.environment)]
     for episode in told:
         episode.has_ended = True

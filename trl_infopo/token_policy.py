@@ -16,15 +16,15 @@ class TokenPolicy:
             Samples one continuation per context, with the log-probabilities of its tokens if there are any. It is
             called once a round, with no contexts where no episode goes on.
         parse (`Callable[[Episode, list[int], list[int]], dict]`):
-            Makes the assistant message of sampled ids, from the episode, the ids and the context before them.
+            Makes the assistant message from the episode, the sampled ids and the context before them.
         render (`Callable[[list[dict]], list[int]]`):
-            Makes token ids of feedback, the generation prompt for the next action included.
+            Converts feedback to token ids, including the generation prompt for the next action.
         eos_token_ids (`list[int]`):
             Tokens that end an action.
         max_completion_length (`int`):
             Largest number of tokens of a completion, feedback included.
         max_model_length (`int`):
-            Largest number of tokens that the model can look at.
+            Length of the model's context in tokens.
         is_malformed (`Callable[[list[int], dict], bool]`, *optional*):
             Whether sampled ids hold a tool call that their message lacks. If `None`, none does.
     """

@@ -90,7 +90,7 @@ def load_traces(path: str | os.PathLike) -> "Dataset":
 @dataclass
 class ScoredRollouts:
     """
-    What a process knows of its rollouts of one generation batch.
+    What a process knows about its rollouts of one generation batch.
 
     Attributes:
         split (`str`):
@@ -106,7 +106,7 @@ class ScoredRollouts:
         turns (`list[list[Turn]]`):
             Turns of each completion.
         feedback (`list[list[tuple[str, str | None]]]`):
-            For each turn that got feedback, its text and the text that masked it; `None` where nothing was scored.
+            For each turn that got feedback, its text and the placeholder; `None` where nothing was scored.
         rewards (`dict[str, list[float]]`):
             Rewards of each function, NaN where it returned None.
         reward (`list[float]`):
@@ -114,11 +114,11 @@ class ScoredRollouts:
         outcome_advantages (`list[float]`):
             The trainer's own advantages.
         episodes (`list[dict[str, Any]]`):
-            What is known of the end of each rollout, its tools and its user, by the name of the column.
+            The end of each rollout, its tools and its user, by the name of the column.
         information_gain (`torch.Tensor`, *optional*):
             Gain of each turn, of shape `(B, K)`.
         fused ([`~trl_infopo.fusion.FusedAdvantages`], *optional*):
-            What became of the gains, for the rollouts of all processes.
+            Fused advantages of the rollouts of all processes.
         token_logps (`dict[tuple[int, int], torch.Tensor]`):
             Log-probabilities, as [`~trl_infopo.information_gain.score_information_gain`] records them.
     """
@@ -139,7 +139,7 @@ class ScoredRollouts:
     token_logps: dict[tuple[int, int], torch.Tensor]
 
     def rows(self, step: int, max_rollouts: int, texts: "TokenTexts") -> list[dict[str, Any]]:
-        """The rollouts of the first groups, as many as have no more than `max_rollouts` on all processes together."""
+        """The rollouts of the first groups, at most `max_rollouts` on all processes together."""
         num_chosen = max_rollouts // self.num_generations * self.num_generations
         return [self._row(i, step, texts) for i in range(len(self.messages)) if self.first + i < num_chosen]
 
@@ -192,8 +192,8 @@ class ScoredRollouts:
 
 class TraceWriter(TrainerCallback):
     """
-    Callback that writes, whenever something is logged, rollouts of the batch before it: one file per logged step and
-    process, complete or not there.
+    Callback that writes rollouts of the latest batch whenever something is logged: one file per logged step and
+    process, which is complete or not there.
 
     Args:
         max_rollouts (`int`):
@@ -212,7 +212,7 @@ class TraceWriter(TrainerCallback):
         self.rollouts: ScoredRollouts | None = None  # of the last batch, until they are written
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """What lies after the step that training goes on from comes from a run that is not continued."""
+        """Remove traces after the step that training resumes from: they belong to a run that is not continued."""
         if not state.is_local_process_zero:
             return
         directory = Path(args.output_dir, DIRECTORY)
@@ -246,9 +246,7 @@ class TraceWriter(TrainerCallback):
         import pandas as pd
 
         table = pd.DataFrame(turn for row in rows for turn in turn_rows(row))
-        table = table.fillna(
-            {"feedback": "", "masked_feedback": ""}
-        )  # trackers show NaN for no text
+        table = table.fillna({"feedback": "", "masked_feedback": ""})  # trackers show NaN for no text
         if "wandb" in trackers:
             import wandb
 
@@ -274,7 +272,7 @@ def turn_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 class TokenTexts:
     """
-    Splits what a policy sampled into the texts of its tokens. A character of several tokens belongs to the last.
+    Splits what a policy sampled into the texts of its tokens. A character made of several tokens belongs to the last.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens become turns here: what the policy did, what came back, and what came back with its content masked."""
+"""Splits tokens into turns, actions and observations, and masks the content of observations."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Turn:
         action (`range`):
             Positions in the completion of the tokens that the policy sampled.
         observation (`range`):
-            Positions of the tokens that came back, the chat template's scaffolding included; empty when nothing did.
+            Positions of the tokens that came back, the chat template's scaffolding included; empty if none did.
     """
 
     action: range
@@ -83,14 +83,14 @@ def segment_turns(action_mask: list[int]) -> list[Turn]:
 
 def feedback_blocks(completion: list[dict]) -> list[list[dict]]:
     """
-    What came back between the actions of a completion: the results of one turn's tool calls together, or one reply.
+    The feedback between the actions of a completion: all results of one turn's tool calls, or one reply.
 
     Args:
         completion (`list[dict]`):
             Messages of one rollout, in order.
 
     Returns:
-        `list[list[dict]]`: The messages with another role than `assistant` that follow on each turn.
+        `list[list[dict]]`: The messages with another role than `assistant` that follow each turn.
     """
     runs = groupby(completion, key=lambda message: message["role"] == "assistant")
     return [list(run) for is_action, run in runs if not is_action]
@@ -98,15 +98,15 @@ def feedback_blocks(completion: list[dict]) -> list[list[dict]]:
 
 def find_exchanges(completion: list[dict]) -> list[str]:
     """
-    What the turns of a completion asked and got, in a form in which two that asked and got the same are equal.
+    What the turns of a completion asked and got, as texts that are equal for turns that asked and got the same.
 
     Args:
         completion (`list[dict]`):
             Messages of one rollout, in order, the first of them the assistant's.
 
     Returns:
-        `list[str]`: For each turn on which feedback came, its tool calls, or its text where there are none, and the
-        content of the feedback.
+        `list[str]`: For each turn with feedback, its tool calls, or its text where there are none, and the content of
+        the feedback.
     """
     runs = [list(run) for _, run in groupby(completion, key=lambda message: message["role"] == "assistant")]
     exchanges = []
@@ -140,8 +140,8 @@ def render_feedback(
         chat_template (`str`, *optional*):
             Template to use instead of the tokenizer's own.
         prefixes (`dict[str, list[int]]`, *optional*):
-            A record to fill and to use again with the same tokenizer, template and tokens that end an action: what a
-            user message follows on. With it, all replies but the first are rendered once instead of three times.
+            A record to fill and to use again with the same tokenizer, template and tokens that end an action: the
+            tokens before a user message. With it, all replies but the first are rendered once instead of three times.
         **chat_template_kwargs:
             Passed on to the template.
 
@@ -149,8 +149,8 @@ def render_feedback(
         `list[int]`: The token ids.
 
     Raises:
-        `ValueError`: If the template does not render an action, up to a token that ends it, as it was when something
-            follows on it.
+        `ValueError`: If the template renders an action, up to a token that ends it, differently when something follows
+        it.
     """
     question = {"role": "user", "content": "dummy"}
     is_tool = feedback[0]["role"] == "tool"
@@ -221,12 +221,13 @@ def content_text(content: str | list) -> str:
 
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     """
-    Replace the content of messages, structured content by one block of text, and keep everything else. What says that
-    a call could not be parsed ([`MALFORMED_CALL`]) or that a message was empty ([`EMPTY_MESSAGE`]) stays as it is.
+    Replace the content of messages, structured content by one block of text, and keep everything else. Messages that
+    say that a call could not be parsed ([`MALFORMED_CALL`]) or that a message was empty ([`EMPTY_MESSAGE`]) are not
+    masked.
 
     Args:
         messages (`list[dict]`):
-            Messages that brought the feedback.
+            Messages with the feedback.
         placeholder (`str`):
             Text that says nothing.
 
@@ -246,7 +247,7 @@ def mask_content_ids(
     observation_ids: Sequence[int], placeholder_ids: list[int], content_mask: Sequence[int] | None = None
 ) -> list[int]:
     """
-    Replace the content of an observation of which only the token ids are known.
+    Replace the content of an observation that is known only as token ids.
 
     Args:
         observation_ids (`Sequence[int]`):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training would stumble over, found by playing an environment before it."""
+"""Finds faults of an environment by playing it before training."""
 
 from .checks import CHARACTERS_PER_TOKEN, SPECIAL, USUAL
 from .examination import check_environment

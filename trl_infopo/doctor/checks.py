@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is checked: what a factory makes, how episodes went, and what was said in them."""
+"""Checks of what a factory makes, of how episodes went, and of what was said in them."""
 
 import re
 import warnings
@@ -58,7 +58,7 @@ def check_factory(checkup: Checkup, environment_factory: Callable, rows: list[di
 
 
 def check_offer(checkup: Checkup, factory: CheckedFactory) -> bool:
-    """Whether anything can come back, and the tools can be described."""
+    """Whether actions can get feedback, and the tools can be described."""
     tools = find_tools(factory.first)
     if not tools and not factory.converses:
         checkup.add(
@@ -231,7 +231,7 @@ def check_wording(checkup: Checkup, plays: list[Play], default: str) -> None:
 
 
 def _may_say_nothing(text: str, placeholder: str) -> bool:
-    """Whether a text is neither the placeholder nor an error, of which there is a finding of its own."""
+    """Whether a text is neither the placeholder nor an error, for which there is a separate finding."""
     return text not in (placeholder, MALFORMED_CALL) and not text.startswith("{'error'")
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Play an environment before any training, and check all that a training would stumble over."""
+"""Plays an environment before training, and runs all checks."""
 
 import random
 from collections.abc import Callable
@@ -43,11 +43,11 @@ def check_environment(
     seed: int = 0,
 ) -> Checkup:
     """
-    Play an environment before any training, and find what a training would stumble over.
+    Play an environment before training, and report its faults.
 
-    Without a policy, a player that knows nothing plays: it calls tools with arguments that fit their schemas, taken
-    from their descriptions, from the conversation and from the row; it asks users general questions, and repeats
-    itself at times. Every episode is played in a new environment, and again in one that has played the others.
+    Without a policy, a player without knowledge of the task calls tools with arguments that fit their schemas, taken
+    from their descriptions, from the conversation and from the row; it asks users general questions, and sometimes
+    repeats itself. Every episode is played in a new environment, and again in one that has played the others.
 
     Args:
         environment_factory (`Callable[[], Any]`):
@@ -56,17 +56,17 @@ def check_environment(
             The tasks: rows with a conversational `prompt` and what the environment's `reset` takes. If not given, one
             row with a greeting.
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]`, *optional*):
-            Path or hub id of a model, or a model and its tokenizer. It plays as many episodes, sampled as in training,
-            and the gains of its feedback are scored.
+            Path or hub id of a model, or a model and its tokenizer. It plays the same number of episodes, sampled as
+            in training, and the gains of its feedback are scored.
         num_episodes (`int`, *optional*, defaults to `16`):
             Number of episodes.
         max_turns (`int`, *optional*, defaults to `32`):
             Largest number of actions in an episode.
         max_completion_length (`int`, *optional*, defaults to `2048`):
-            Number of tokens that a completion may have in the training. Without a policy, a token counts as four
+            Number of tokens that a completion may have in training. Without a policy, a token counts as four
             characters.
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
-            The placeholder of the training, where the environment has none of its own.
+            The placeholder of the training, if the environment has none of its own.
         feedback_timeout (`float`, *optional*, defaults to `60.0`):
             Seconds that a tool or a reply may take.
         seed (`int`, *optional*, defaults to `0`):

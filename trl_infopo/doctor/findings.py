@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was found: findings and gains, and their report."""
+"""Findings of the doctor, gains of a policy, and their report."""
 
 from dataclasses import dataclass, field
 
@@ -19,13 +19,13 @@ SHOWN_GAINS = 10
 @dataclass(frozen=True)
 class Finding:
     """
-    Something that is wrong with an environment, or may be.
+    A fault of an environment, or a possible one.
 
     Attributes:
         name (`str`):
             What it is about.
         level (`str`):
-            `"error"` for what breaks or misleads a training, `"warning"` for what may be as it should.
+            `"error"` if it breaks or misleads a training, `"warning"` if it may be intended.
         seen (`str`):
             What was seen: in which episode, and the text.
         way_out (`str`):
@@ -41,7 +41,7 @@ class Finding:
 @dataclass(frozen=True)
 class FeedbackGain:
     """
-    What a policy gained from a text that came back.
+    What a policy gained from a feedback text.
 
     Attributes:
         source (`str`):
@@ -49,11 +49,11 @@ class FeedbackGain:
         text (`str`):
             The text.
         gain (`float`):
-            Mean gain of the turns on which it came back, in nats per token.
+            Mean gain of the turns that got it, in nats per token.
         num_turns (`int`):
             Number of these turns.
         num_rows (`int`):
-            Number of rows of the dataset in which it came back.
+            Number of rows of the dataset in which it was feedback.
     """
 
     source: str
@@ -78,7 +78,7 @@ class Checkup:
         stop_reasons (`dict[str, int]`):
             How they ended.
         gains (`list[FeedbackGain]`):
-            With a policy, what its feedback earns, the largest gain first.
+            With a policy, the gains of its feedback, the largest first.
     """
 
     environment: str
@@ -93,7 +93,7 @@ class Checkup:
         return not any(finding.level == ERROR for finding in self.findings)
 
     def add(self, name: str, level: str, seen: str, way_out: str) -> None:
-        """Add a finding, if there is none of that name: the first example is enough."""
+        """Add a finding, unless there is one of that name: the first example is enough."""
         if all(finding.name != name for finding in self.findings):
             self.findings.append(Finding(name, level, seen, way_out))
             self.findings.sort(key=lambda finding: finding.level != ERROR)

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy gains from the feedback of an environment."""
+"""Scores what a policy gains from the feedback of an environment."""
 
 from collections import defaultdict
 
@@ -22,7 +22,7 @@ def score_policy(
     max_completion_length: int,
     default: str,
 ) -> list[FeedbackGain]:
-    """Let a policy play, and score what its feedback earns."""
+    """Let a policy play, and score the gains of its feedback."""
     from ..information_gain import score_information_gain
 
     actor = policy.make_actor(

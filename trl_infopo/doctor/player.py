@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""A player that knows nothing but the schemas of the tools, the conversation and the row."""
+"""A player that knows only the schemas of the tools, the conversation and the row."""
 
 import random
 import re
@@ -30,7 +30,7 @@ GOODBYE = "That is all."
 
 
 def act_at_random(episodes: list[SeededEpisode], row: dict) -> None:
-    """A policy that knows nothing but the schemas of the tools, the conversation and the row."""
+    """A policy that knows only the schemas of the tools, the conversation and the row."""
     for episode in episodes:
         rng = episode.next_action_rng()
         own = [message for message in episode.completion if message["role"] == "assistant"]
@@ -52,7 +52,7 @@ def act_at_random(episodes: list[SeededEpisode], row: dict) -> None:
 
 
 def _words(episode: SeededEpisode, row: dict) -> list[str]:
-    """Words that may mean something: of the conversation, and the texts of the row."""
+    """Words that may have a meaning in the task: from the conversation and the texts of the row."""
     said = [content_text(message["content"]) for message in episode.prompt + episode.completion + episode.feedback]
     told = [text for key, value in row.items() if key != "prompt" for text in _texts(value)]
     return sorted({*re.findall(r"\w{3,}", " ".join(said)), *told}) or ["it"]
@@ -83,7 +83,7 @@ def _draw_arguments(tool: Callable, words: list[str], rng: random.Random) -> dic
 
 
 def _draw(schema: dict, pools: list[list[str]], rng: random.Random) -> Any:
-    """A value that fits a schema, text from its description, from the tool's, or from the conversation."""
+    """A value that fits a schema. Text comes from its description, from the tool's, or from the conversation."""
     if "enum" in schema:
         return rng.choice(schema["enum"])
     kind = schema.get("type", "string")

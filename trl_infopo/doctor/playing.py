@@ -25,7 +25,7 @@ from .player import act_at_random
 
 @dataclass
 class Result:
-    """What a tool gave for a call; as long as it is at it, the value is `...`."""
+    """The result of a tool call; as long as the call runs, the value is `...`."""
 
     tool: str
     arguments: dict[str, Any]
@@ -47,12 +47,12 @@ class Play:
     was_done: bool  # before the first action
 
     def transcript(self) -> list[str]:
-        """All that an agent and a training see of it."""
+        """Everything that an agent and a training see of it."""
         messages = self.episode.prompt + self.episode.completion + self.episode.feedback
         return [*map(safe_repr, messages), f"stop reason {self.episode.stop_reason}", f"reward {self.reward}"]
 
     def seen_feedback(self) -> Iterator[tuple[str, str]]:
-        """Source and text of what came back and an action followed on."""
+        """Source and text of the feedback that an action followed."""
         for block in feedback_blocks(self.episode.completion):
             for message in block:
                 yield message.get("name", "user"), content_text(message["content"])
@@ -60,7 +60,7 @@ class Play:
 
 @dataclass
 class Table:
-    """Where episodes are played: what they have in common."""
+    """What all episodes of an examination have in common."""
 
     factory: CheckedFactory
     rows: list[dict]
@@ -91,7 +91,7 @@ class Table:
         return [to_number(reward, episode) for reward, episode in zip(rewards, episodes, strict=True)]
 
     def play(self, environment: Any, i: int) -> Play:
-        """Let the player play an episode. What an environment draws from global random numbers is drawn alike."""
+        """Let the player play an episode, with the same state of the global random numbers each time."""
         state = random.getstate()
         random.seed(f"{self.seed} {i}")
         try:
@@ -134,7 +134,7 @@ def _recording(tool: Callable, results: list[Result]) -> Callable:
 
 @dataclass
 class _Recorder:
-    """Stands for the environment of a tool that comes with a schema."""
+    """Replaces the environment of a tool that comes with a schema."""
 
     run: Callable
 
@@ -197,7 +197,7 @@ def _class_state(kind: type) -> dict[str, str]:
 
 
 def add_failure(checkup: Checkup, name: str, error: Exception) -> None:
-    """A finding for what kept an episode from its end."""
+    """Add a finding for the error that ended an episode early."""
     text = say(error)
     if isinstance(error, UserSimulatorError):
         checkup.add("user fails", ERROR, text, "Return text, or None to end the conversation. Never raise.")
@@ -208,7 +208,7 @@ def add_failure(checkup: Checkup, name: str, error: Exception) -> None:
 
 
 def _add_difference(checkup: Checkup, table: Table, i: int, play: Play, again: Play) -> None:
-    """Two plays of an episode differ: because the environment had played before, or because no two are alike."""
+    """Two plays of an episode differ: because of what the environment played before, or because all plays differ."""
     once_more = table.play(table.factory.factory(), i)
     pairs = zip(play.transcript(), again.transcript(), strict=False)
     first, second = next(((a, b) for a, b in pairs if a != b), ("the end", "more"))

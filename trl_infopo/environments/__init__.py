@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The built-in environments. Each is imported when it is first asked for, and so are the packages that it needs."""
+"""The built-in environments. Each is imported when it is first used, and so are the packages that it needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def __getattr__(name: str) -> Any:
 @dataclass(frozen=True)
 class EnvironmentFamily:
     """
-    An environment and its data, as command lines name them.
+    An environment and its data, for command lines.
 
     Attributes:
         module (`str`):
@@ -101,9 +101,9 @@ class EnvironmentFamily:
             How its constructor takes a user: as `"make_user"` a `UserFactory`, as `"persona"` the name of a persona.
             `None` where there is no user to choose.
         oracle (`str`, *optional*):
-            Name of a scripted policy there that solves the tasks by the messages alone.
+            Name of a scripted policy there that solves the tasks from the messages alone.
         validation_split (`str`, *optional*, defaults to `"validation"`):
-            Split of the dataset to evaluate on in a training.
+            Split of the dataset to evaluate on during training.
         summary (`str`, *optional*, defaults to `""`):
             What the agent does, in a line.
     """
@@ -127,7 +127,7 @@ class EnvironmentFamily:
 
     @property
     def play(self) -> Callable[[list[dict], list[Callable]], dict]:
-        """The oracle: makes the next assistant message of the messages so far and the tools."""
+        """The oracle: makes the next assistant message from the messages so far and the tools."""
         return getattr(import_module(self.module, __name__), self.oracle)
 
 

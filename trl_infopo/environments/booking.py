@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The game of the quick start: a user wants something booked, and answers when asked."""
 
 import random
 import sys
@@ -39,8 +40,8 @@ class BookingEnv:
 
     The user is scripted and has a hidden goal: which slots of the booking matter to them, and which value each must
     have. A request for a table depends on the city, the day and the size, one for a lesson on the day, the time and
-    the music. The user says everything once. The agent may book at any time, but only one that first asks the right
-    questions can book right.
+    the music. The user tells each wish once. The agent may book at any time, but only an agent that first asks the
+    right questions can book correctly.
 
     - **Observation**: the request (`"i need a table please"`) comes with the prompt, the user's answers and the
       acknowledgement of a booking come as tool results. No observation depends on the reward.
@@ -48,24 +49,25 @@ class BookingEnv:
     - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
     - **End**: the first booking counts and closes the episode. Later calls only say so.
 
-    The options other than `persona` make variants of the game, in which a method for credit can be put to the test.
+    The options other than `persona` make variants of the game that test a method of credit assignment.
 
     Args:
         persona (`str`, *optional*, defaults to `"plain"`):
-            Manner of speaking of the user, a persona of [`~trl_infopo.users.ScriptedUser`]. With another one a policy
-            can be tested under a shift of user. The quick start's tokenizer does not know what only they say.
+            Manner of speaking of the user, a persona of [`~trl_infopo.users.ScriptedUser`]. With another one, a policy
+            can be tested with users that it was not trained with. The quick start's tokenizer lacks words that only
+            they use.
         min_questions (`int`, *optional*, defaults to `0`):
-            Number of questions before which no booking is right: one made earlier closes the episode with a reward
-            of 0.
+            Number of questions that the agent must ask before it books: an earlier booking closes the episode with a
+            reward of 0.
         distraction (`float`, *optional*, defaults to `0.0`):
             Probability that a question about a slot that does not matter is answered as if it did. Drawn once for each
             of these slots. The answer must stay out of the booking.
         silence (`float`, *optional*, defaults to `0.0`):
-            Probability that a question brings nothing, whatever it asks, and can be asked again. Drawn for each
+            Probability that a question gets no information, whatever it asks; it can be asked again. Drawn for each
             question.
         partial_reward (`bool`, *optional*, defaults to `False`):
-            Whether a booking that is not exactly right earns the share of it that is: the slots that are as wanted,
-            divided by those that matter plus those that were added.
+            Whether a booking that is not exactly right gets a share of the reward: the number of correct slots divided
+            by those that matter plus those that were added.
 
     Raises:
         `ValueError`: If the persona is unknown, or an option is out of its range.
@@ -113,9 +115,10 @@ class BookingEnv:
 
         Args:
             goal (`dict[str, str | None]`):
-                Value that the user wants for each slot, `None` where they do not mind.
+                Value that the user wants for each slot, `None` for slots that do not matter to them.
             seed (`int`, *optional*):
-                Seed of what the persona and the options leave to chance. If not given, it follows from the goal.
+                Seed of the random choices of the persona and of the options. If not given, it is derived from the
+                goal.
             **row:
                 Other columns of the dataset, unused.
         """
@@ -201,7 +204,7 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3
     """
     Draw requests for [`BookingEnv`], each with the hidden goal of its user.
 
-    A goal belongs to one split for good, by a hash of its values, so that no seed lets a held-out goal into training.
+    A hash of its values assigns each goal to one split, so that no seed puts a held-out goal into training.
 
     Args:
         split (`str`):
@@ -218,8 +221,8 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3
             Dataset with the columns `prompt` (conversational), `kind` and `goal`.
 
     Raises:
-        `ValueError`: If there is no such split, nothing with that many slots, or the number of rows or the seed is no
-            whole number or too small.
+        `ValueError`: If there is no such split, nothing with that many slots, or the number of rows or the seed is not
+        a whole number or is too small.
     """
     from datasets import Dataset
 

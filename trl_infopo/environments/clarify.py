@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Intent clarification: the agent finds out hidden wishes before it proposes something."""
 
 import json
 import random
@@ -49,10 +50,10 @@ class ClarifyEnv:
 
     A task belongs to one of six domains (a trip, a table, a gift, a doctor's appointment, a flat, a laptop) of seven
     topics each. The user has hidden wishes about four or five of them, each of importance 1, 2 or 3, and no wish
-    about the others. Which topics those are, nothing but asking can tell.
+    about the others. Only asking can tell which topics these are.
 
     - **Observation**: the system message lists the topics and their values, the request is vague. The user answers in
-      plain text, and nothing new has one wording, [`NOTHING_TO_ADD`]. No observation depends on the reward.
+      plain text; an answer that brings nothing new is always [`NOTHING_TO_ADD`]. No observation depends on the reward.
     - **Tools**: `propose` makes the proposal.
     - **Reward**: the importance of the wishes that the proposal meets, divided by the importance of all wishes plus 1
       for each entry about a topic that the user has no wish about. So it is 1 for exactly what the user wants, an
@@ -163,7 +164,7 @@ def _make_scenario(request: str, domain: Domain, goal: dict[str, list]) -> Scena
 
 
 def _parse_proposal(choices: str, domain: Domain) -> dict[str, str] | None:
-    """Values by topic, spelt as in the domain, or `None` if an entry is malformed, unknown or doubled, or none is."""
+    """Values by topic, spelt as in the domain, or `None` if an entry is malformed, unknown or repeated, or none is."""
     values = {
         (name.casefold(), value.casefold()): (name, value)
         for name, topic in domain.topics.items()
@@ -186,8 +187,8 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[
     """
     Draw requests for [`ClarifyEnv`], each with the hidden wishes of its user.
 
-    A goal, that is what a user wants whatever its importance, belongs to one split for good, by a hash, so that no
-    seed lets a held-out goal into training.
+    A hash assigns each goal (what a user wants, whatever its importance) to one split, so that no seed puts a held-out
+    goal into training.
 
     Args:
         split (`str`):
@@ -205,8 +206,8 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[
             and importance by topic) and `seed` (the user's).
 
     Raises:
-        `ValueError`: If there is no such split or domain, or the number of rows or the seed is no whole number or too
-            small.
+        `ValueError`: If there is no such split or domain, or the number of rows or the seed is not a whole number or
+        is too small.
     """
     from datasets import Dataset
 
@@ -240,10 +241,10 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[
 
 def clarify_oracle(messages: list[dict], tools: list[Callable], questions_per_message: int = 3) -> dict:
     """
-    Play [`ClarifyEnv`] well: ask about every topic that the system message lists, then propose what was said.
+    Play [`ClarifyEnv`] well: ask about every topic that the system message lists, then propose what the user said.
 
-    A topic is settled when the user named one of its values, or had nothing to add to a message that asked about it.
-    So a user who answers one question of several, or must be asked twice, is asked again.
+    A topic is settled when the user has named one of its values, or has had nothing to add to a message that asked
+    about it. So a user who answers only one of several questions, or must be asked twice, is asked again.
 
     Args:
         messages (`list[dict]`):

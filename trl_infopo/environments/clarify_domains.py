@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the users of [`ClarifyEnv`] ask for: the domains, their topics, and how a user speaks of each."""
+"""The requests of users of [`ClarifyEnv`]: domains, their topics, and the sentences of users about each."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Topic:
         sentence (`str`):
             How a user says the wish, with `{value}` in it.
         keywords (`tuple[str, ...]`):
-            Words that ask for it, besides the topic's name.
+            Words with which a message asks for it, besides the topic's name.
     """
 
     values: tuple[str, ...]
@@ -31,7 +31,7 @@ class Domain:
 
     Attributes:
         business (`str`):
-            Whom the agent works for.
+            The business that the agent works for.
         needs (`tuple[str, ...]`):
             What the user asks for, in different words.
         topics (`dict[str, Topic]`):

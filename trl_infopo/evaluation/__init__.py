@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well a policy does with whom: success, reward, turns and questions per user, and the shift between users."""
+"""Evaluation of policies: success, reward, turns and questions with each user, and the shift between users."""
 
 from .episodes import NO_PROMPT, check_rows, running_event_loop, start_episode, to_number
 from .playing import evaluate

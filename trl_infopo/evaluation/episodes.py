@@ -66,7 +66,7 @@ def check_columns(rows: list[dict], environment: Any) -> None:
 
 @contextmanager
 def running_event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop on another thread, as a notebook has one of its own on this thread."""
+    """An event loop on another thread, as a notebook runs one on this thread."""
     loop = asyncio.new_event_loop()
     guard_event_loop(loop)
     thread = Thread(target=loop.run_forever, name="evaluate", daemon=True)
@@ -107,7 +107,7 @@ def check_prompt(episode: SeededEpisode, row: dict) -> None:
 
 
 def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[dict]:
-    """Content with something added. Where one of the two is made of parts, the other becomes a part, as in TRL."""
+    """Content with something added. If one of the two consists of parts, the other becomes a part, as in TRL."""
     if isinstance(content, list) and isinstance(addition, str):
         return [*content, {"type": "text", "text": addition}]
     if isinstance(content, str) and isinstance(addition, list):
@@ -121,7 +121,7 @@ def to_number(reward: Any, episode: SeededEpisode) -> float:
         reward (`Any`):
             What `get_reward` returned.
         episode ([`~trl_infopo.policies.SeededEpisode`]):
-            Whose reward it is.
+            The episode that it is for.
 
     Returns:
         `float`: The reward.

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let a policy do tasks with users."""
+"""Lets a policy do tasks with users, and keeps the episodes."""
 
 import hashlib
 import json
@@ -60,20 +60,20 @@ def evaluate(
     """
     Let a policy do tasks with users.
 
-    The conversations are those of training: same loop, and with the same `chat_template_kwargs` the same tokens. An
-    episode draws its random numbers from `seed`, its task and its run, so that all users and policies are compared
-    under the same draws, and in float32 neither the batch nor an interruption changes what is sampled. In bfloat16,
-    the padding of a batch changes how its numbers are rounded, which may decide between two tokens that are almost
-    equally likely.
+    The conversations are played as in training: with the same loop and, given the same `chat_template_kwargs`, the
+    same tokens. The random numbers of an episode depend only on `seed`, its task and its run, so that all users and
+    policies are compared under the same draws, and in float32 neither the batch nor an interruption changes what is
+    sampled. In bfloat16, the padding of a batch changes how its numbers are rounded, which may decide between two
+    tokens that are almost equally likely.
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or [`Policy`] or `Callable`):
-            Who acts: path or hub id of a model, a model and its tokenizer, a [`~trl_infopo.policies.ChatPolicy`] for a
-            model behind an endpoint, or a function that makes the next assistant message of the messages so far and
-            the tools.
+            The policy: path or hub id of a model, a model and its tokenizer, a [`~trl_infopo.policies.ChatPolicy`] for
+            a model behind an endpoint, or a function that makes the next assistant message from the messages so far
+            and the tools.
         users (`Mapping[str, Callable[[], Any]]`):
-            By the name of a user, a factory of environments with that user in it. An environment without users has one
-            entry, of any name.
+            For each user, by name, a factory of environments with that user in it. An environment without users has
+            one entry, of any name.
         dataset ([`~datasets.Dataset`] or `list[dict]`):
             The tasks: rows with a conversational `prompt` and what the environment's `reset` takes. Where there is no
             `prompt`, what `reset` returns is the user's first message, as in training.
@@ -82,7 +82,7 @@ def evaluate(
         temperature (`float`, *optional*, defaults to `0.0`):
             Sampling temperature, between 1e-5 and 1e5; 0 decodes greedily.
         max_turns (`int`, *optional*, defaults to `16`):
-            Largest number of actions in an episode, `None` for no limit. What the last one calls is not run.
+            Largest number of actions in an episode, `None` for no limit. Tool calls of the last one are not run.
         max_completion_length (`int`, *optional*, defaults to `2048`):
             Largest number of tokens of a conversation after its prompt, feedback included, as in training. For a
             [`~trl_infopo.policies.ChatPolicy`], of one message.
@@ -97,21 +97,22 @@ def evaluate(
         seed (`int`, *optional*, defaults to `0`):
             Seed of the sampling and of the bootstrap.
         batch_size (`int`, *optional*, defaults to `32`):
-            Number of episodes played at once.
+            Number of episodes that are played at the same time.
         concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of openings and replies of users, of tools and of rewards awaited at once.
+            Largest number of openings and replies of users, tools and rewards that are awaited at the same time.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, which
-            the agent is told; all else ends the evaluation with an error. If `None`, there is no limit.
+            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, and
+            the agent is told so; anything else that takes longer ends the evaluation with an error. If `None`, there
+            is no limit.
         output_dir (`str`, *optional*):
-            Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. Where
-            it holds episodes of the same settings, these are not played again. Users and runs can be added. Functions
-            are told apart by their names, and partials also by their arguments. It belongs to one evaluation at a
-            time; the lock in it is gone with the process that holds it.
+            Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. If it
+            has episodes of the same settings, these are not played again. Users and runs can be added. Functions are
+            identified by their names, and partials by their arguments as well. It belongs to one evaluation at a time;
+            its lock is released when the process that holds it ends.
         console ([`~rich.console.Console`], *optional*):
             Console for the progress bar.
         show_progress (`bool`, *optional*, defaults to `True`):
-            Whether to show a progress bar, or lines where the console is no terminal.
+            Whether to show a progress bar, or lines of progress if the console is not a terminal.
 
     Returns:
         [`Evaluation`]: The episodes and their statistics.

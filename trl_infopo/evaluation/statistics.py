@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well a policy did with whom: means with their intervals, and the tables of them."""
+"""Statistics of a policy with each user: means with their intervals, and tables of them."""
 
 import os
 from collections import Counter, defaultdict
@@ -31,8 +31,8 @@ class Evaluation:
             What was evaluated, and how.
         records (`list[dict]`):
             The episodes: `task` (index of the row), `run`, `user`, `reward`, `success`, `num_turns` (the policy's
-            actions), `num_questions` (turns on which feedback came that the policy saw), `stop_reason` and `messages`,
-            at whose end may be feedback that the policy never saw.
+            actions), `num_questions` (turns that brought feedback which the policy saw), `stop_reason` and `messages`,
+            whose last ones may be feedback that the policy never saw.
     """
 
     settings: dict
@@ -48,7 +48,7 @@ class Evaluation:
                 Its `output_dir`.
 
         Returns:
-            [`Evaluation`]: The evaluation. Of an episode that is there more than once the first counts.
+            [`Evaluation`]: The evaluation. If an episode is there more than once, the first counts.
 
         Raises:
             `ValueError`: If the file cannot be read. It names the line.
@@ -135,7 +135,7 @@ def bootstrap_mean(
 ) -> Estimate:
     """
     Mean over episodes, and its percentile bootstrap interval. Tasks are drawn with all their runs: the runs of one
-    task are no independent samples.
+    task are not independent samples.
 
     Args:
         values (`Iterable[Iterable[float]]`):
@@ -166,16 +166,16 @@ def bootstrap_mean(
 
 def user_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """
-    The user-shift report: success of policies, each trained with its own user, with all users.
+    The matrix of the user shift: success of policies, each trained with one user, with all users.
 
     Args:
         evaluations (`Mapping[str, Evaluation]`):
-            Evaluations by the name of the policy. A policy that bears a user's name was trained with that user.
+            Evaluations by the name of the policy. A policy that has a user's name counts as trained with that user.
 
     Returns:
         [`~rich.table.Table`]:
             A row for each policy and a column for each user: mean success and half the width of its interval, bold and
-            with a star where a policy meets the user it was trained with.
+            with a star for the user that the policy was trained with.
     """
     summaries = {policy: evaluation.summary() for policy, evaluation in evaluations.items()}
     users = list(dict.fromkeys(user for summary in summaries.values() for user in summary))

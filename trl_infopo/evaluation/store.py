@@ -20,14 +20,14 @@ from .._show import show
 @contextmanager
 def lock_directory(output_dir: str | os.PathLike | None) -> Iterator[None]:
     """
-    Make a directory and keep other evaluations out of it. The lock ends with the process, however that ends.
+    Make a directory and lock it against other evaluations. The lock ends with the process, however that ends.
 
     Args:
         output_dir (`str`, *optional*):
             Directory. If `None`, there is nothing to lock.
 
     Raises:
-        `ValueError`: If another evaluation has it, or it cannot be made.
+        `ValueError`: If another evaluation uses it, or it cannot be made.
     """
     if output_dir is None:
         yield
@@ -53,13 +53,13 @@ def lock_directory(output_dir: str | os.PathLike | None) -> Iterator[None]:
 
 def write_whole(path: Path, text: str) -> None:
     """
-    Write a file so that a process that is killed leaves the old one or the new one.
+    Write a file atomically: a process that is killed leaves either the old file or the new one.
 
     Args:
         path (`Path`):
             The file.
         text (`str`):
-            What it shall hold.
+            Its new content.
     """
     new_path = path.with_name(f"{path.name}.new")
     with _naming(path):
@@ -72,7 +72,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Of a full disk Python does not say which file it was."""
+    """Add the name of the file to errors, as Python does not name it when the disk is full."""
     try:
         yield
     except OSError as error:
@@ -86,8 +86,8 @@ def job_of(record: dict) -> tuple[int, int, str]:
 
 def open_records(path: Path, settings: dict) -> dict[tuple[int, int, str], dict]:
     """
-    The episodes that a file holds already, by their jobs. The file is made if there is none, else new users are added
-    to its settings, and a half-written line at its end and what is there twice are dropped.
+    The episodes that a file already has, by their jobs. The file is made if there is none; otherwise, new users are
+    added to its settings, and a half-written line at its end and repeated episodes are dropped.
     """
     old_settings, records = read_episodes(path) if os.path.lexists(path) else (None, {})
     if records:
@@ -129,8 +129,8 @@ def _check_settings(output_dir: Path, old_settings: dict, settings: dict, played
 
 def read_episodes(path: Path) -> tuple[dict | None, dict[tuple[int, int, str], dict]]:
     """
-    Settings and episodes by their jobs, of a file of JSON lines. The settings are `None` in an empty file. A line at
-    its end that is no JSON is dropped: it is all that a process that is killed can leave.
+    Settings and episodes by their jobs, of a file of JSON lines. The settings are `None` in an empty file. A last line
+    that is not JSON is dropped: a process that is killed can leave one.
 
     Raises:
         `ValueError`: If the file cannot be read, or a line is not what it should be.
@@ -164,7 +164,7 @@ def read_episodes(path: Path) -> tuple[dict | None, dict[tuple[int, int, str], d
 
 
 def _find_problem(entry: Any, settings: dict | None) -> str:
-    """What keeps a line from being the settings, where there are none yet, or else one of their episodes."""
+    """Why a line is not the settings, if there are none yet, or else not one of their episodes."""
     if settings is None:
         found = entry.get("settings") if isinstance(entry, dict) else None
         is_whole = isinstance(found, dict) and isinstance(found.get("users"), dict)

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can act in a conversation: a model on token ids, a model behind an endpoint, or a function."""
+"""Policies that can act in a conversation: a model on token ids, a model behind an endpoint, or a function."""
 
 from .chat import ChatPolicy
 from .loading import load_policy

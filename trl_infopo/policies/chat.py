@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model behind an OpenAI-compatible endpoint as a policy, and what its messages are in OpenAI's dialect."""
+"""A model behind an OpenAI-compatible endpoint as a policy, and its messages in OpenAI's format."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ class ChatPolicy(ChatClient):
     A model behind any OpenAI-compatible endpoint. Needs the package `openai` (`pip install "trl-infopo[users]"`).
 
     The episodes of a batch act concurrently. Tools are sent as JSON schemas. A tool call whose name or arguments are
-    of the wrong type is the model's own mistake: it is played, fails, and the model is told so.
+    of the wrong type is the model's own mistake: the call fails, and the model is told so.
 
-    An attempt fails when the whole response is not there within `timeout` seconds, on a lost connection, on the
-    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion or has more than 1 MiB (packed
-    or unpacked). It is repeated up to `max_retries` times, after a growing delay and no sooner than `Retry-After`
-    says, as long as that is within a minute. Other statuses, such as 401 or 404, are not retried, and redirects are
-    not followed. When attempts run out, the evaluation stops.
+    An attempt fails when the whole response has not arrived within `timeout` seconds, on a lost connection, on the
+    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion or has more than 1 MiB
+    (compressed or decompressed). It is repeated up to `max_retries` times, after a growing delay and no sooner than
+    `Retry-After` says, as long as that is within a minute. Other statuses, such as 401 or 404, are not retried, and
+    redirects are not followed. When no attempts are left, the evaluation stops.
 
     Args:
         model (`str`):
@@ -35,23 +35,24 @@ class ChatPolicy(ChatClient):
             Address of the endpoint, such as `"http://localhost:8000/v1"`. If `None`, the environment variable
             `OPENAI_BASE_URL`, or else OpenAI's.
         api_key (`str`, *optional*):
-            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message, file or
-            pickle of this class.
+            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. This class writes it into no
+            message, file or pickle.
         timeout (`float`, *optional*, defaults to `120.0`):
             Seconds that an attempt may take from its start to the last byte.
         max_retries (`int`, *optional*, defaults to `4`):
             Attempts after the first.
         backoff (`float`, *optional*, defaults to `1.0`):
-            Seconds before the first retry, doubled with each further one. The delays are spread at random, down to
+            Seconds before the first retry, doubled with each further one. Each delay is shortened at random, by up to
             half.
         max_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of requests under way at once.
+            Largest number of requests at the same time.
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
             {"enable_thinking": False}}}`. They replace those that [`evaluate`] sets (`temperature`, `max_tokens`,
-            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. What of them is known
-            to be harmless, such as numbers, is written into the settings of an evaluation. If they may hold a secret
-            (`extra_headers`, `extra_query`, text), they are in no pickle or copy either, which then cannot be used.
+            `seed`, `extra_body` where there are `chat_template_kwargs`); `None` leaves one out. Those that are known
+            to be harmless, such as numbers, are written into the settings of an evaluation. Options that may hold a
+            secret (`extra_headers`, `extra_query`, text) are left out of pickles and copies, which then cannot be
+            used.
 
     Raises:
         `ImportError`: If `openai` is not installed.
@@ -137,7 +138,7 @@ class ChatPolicy(ChatClient):
 
 
 def _to_openai(messages: list[dict]) -> list[dict]:
-    """Messages with what the endpoint asks for: ids that tie results to calls, and arguments as JSON text."""
+    """Messages as the endpoint needs them: with ids that link results to calls, and arguments as JSON text."""
     converted, call_ids = [], []
     for i, message in enumerate(messages):
         message = {key: message[key] for key in ("role", "content", "tool_calls") if message.get(key) is not None}
@@ -159,7 +160,7 @@ def _with_text_arguments(function: dict) -> dict:
 
 
 def _to_message(completion: Completion) -> dict:
-    """The assistant message of a completion, which the loop can play: names as text, arguments as objects."""
+    """The assistant message of a completion, in the form of the loop: names as text, arguments as objects."""
     message = {"role": "assistant", "content": completion.content}
     if completion.tool_calls:
         message["tool_calls"] = [

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""From what a user passes as a policy to the policy."""
+"""Makes a policy from whatever was passed as one."""
 
 import os
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from .scripted import ScriptedPolicy
 
 def load_policy(policy: "str | tuple | Callable | Policy") -> Policy:
     """
-    Find out what a policy is, and load it.
+    Load a policy, given in any of its forms.
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or `Callable` or [`Policy`]):
-            Path or hub id of a model, a model and its tokenizer, a scripted policy, or a policy as it is.
+            Path or hub id of a model, a model and its tokenizer, a function, or a [`Policy`].
 
     Returns:
         [`Policy`]: The policy.

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""A language model as a policy: on token ids as in training, sampled with random numbers of each episode's own."""
+"""A language model as a policy: on token ids as in training, sampled with separate random numbers for each episode."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class ModelPolicy:
 
     Args:
         model ([`~transformers.PreTrainedModel`]):
-            Model, on the device it shall run on.
+            Model, on the device that it runs on.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
             Its tokenizer, with a chat template.
     """
@@ -77,7 +77,7 @@ class ModelPolicy:
 
 
 class _ModelActor(TokenPolicy):
-    """A model in the conversations of one environment: templates and tokens as `InfoPOTrainer` has them."""
+    """A model in the conversations of one environment, with the templates and tokens of `InfoPOTrainer`."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class _ModelActor(TokenPolicy):
         super().__call__(episodes)
 
     def prepare_replies(self) -> None:
-        """See to it that what the policy sampled stays as it was when a user replies."""
+        """Make sure that the tokens that the policy sampled stay the same when a user replies."""
         try:
             self._render([{"role": "user", "content": "dummy"}])
         except ValueError:
@@ -158,7 +158,7 @@ class _ModelActor(TokenPolicy):
         return [self._cut(ids) for ids in output[:, width:].tolist()], None
 
     def _make_sampler(self, episodes: list[SeededEpisode]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """Leaves the greedy search one token each, drawn with the episode's own random numbers."""
+        """Makes a logits processor that leaves one token for each row, drawn with the episode's own random numbers."""
         rngs = [episode.next_action_rng() for episode in episodes]
 
         def sample(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -190,7 +190,7 @@ class _ModelActor(TokenPolicy):
 
 @contextmanager
 def _without_generation_config(model: "PreTrainedModel") -> Iterator[None]:
-    """`generate` takes what it is not told from the model's own configuration, such as beams or penalties."""
+    """Hide the model's `generation_config`, from which `generate` would take options such as beams or penalties."""
     own = {module: module.generation_config for module in model.modules() if "generation_config" in vars(module)}
     for module in own:
         module.generation_config = GenerationConfig()

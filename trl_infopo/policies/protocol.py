@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy is: who acts in an episode, with random numbers of its own."""
+"""The interface of a policy, and episodes with random numbers of their own."""
 
 import asyncio
 import random
@@ -12,14 +12,14 @@ from ..rollout import Episode
 
 
 class PolicyError(RuntimeError):
-    """A policy could not act. It ends the evaluation: no made-up message stands in for an action."""
+    """A policy could not act. This ends the evaluation: no message is made up in place of an action."""
 
 
 @dataclass
 class SeededEpisode(Episode):
     """
-    An episode with random numbers of its own, so that neither the batch that it is played in nor an interruption
-    changes what is drawn.
+    An episode with random numbers of its own, so that what is drawn depends neither on the batch nor on an
+    interruption.
 
     Attributes:
         seed (`str`):
@@ -34,11 +34,11 @@ class SeededEpisode(Episode):
 
 
 class Policy(Protocol):
-    """What [`evaluate`] evaluates."""
+    """A policy that [`evaluate`] can evaluate."""
 
     @property
     def description(self) -> dict[str, str]:
-        """What tells this policy from others, for the settings of an evaluation. No secrets."""
+        """Identifies this policy in the settings of an evaluation. Without secrets."""
 
     def make_actor(
         self,
@@ -51,6 +51,6 @@ class Policy(Protocol):
         event_loop: asyncio.AbstractEventLoop,
     ) -> Callable[[list[SeededEpisode]], None]:
         """
-        What lets the policy act in [`~trl_infopo.rollout.converse`], the first action included, in an environment
-        that has tools or not, and a user who answers or not.
+        Make the function that lets the policy act in [`~trl_infopo.rollout.converse`], also for the first action, in
+        an environment with or without tools, and with or without a user.
         """

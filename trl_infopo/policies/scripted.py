@@ -16,7 +16,7 @@ class ScriptedPolicy:
 
     Args:
         function (`Callable[[list[dict], list[Callable]], dict]`):
-            Makes the next assistant message of the messages so far and the tools.
+            Makes the next assistant message from the messages so far and the tools.
     """
 
     def __init__(self, function: Callable[[list[dict], list[Callable]], dict]):
@@ -48,7 +48,7 @@ class ScriptedPolicy:
 
 
 def _is_message(message: Any) -> bool:
-    """Whether the loop can play it. Arguments may be anything: the call fails, and the policy is told so."""
+    """Whether the loop accepts it. Arguments may be anything: the call fails, and the policy is told so."""
     if not isinstance(message, dict) or message.get("role") != "assistant":
         return False
     tool_calls = message.get("tool_calls") or []

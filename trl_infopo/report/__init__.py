@@ -43,17 +43,18 @@ def build_report(run_dirs: Sequence[str | os.PathLike], output: str | os.PathLik
     Args:
         run_dirs (`Sequence[str | os.PathLike]`):
             Output directories of runs with `log_traces=True`. The curves come from `trainer_state.json`, in the
-            directory or in its newest checkpoint, and without one from the traces.
+            directory or in its newest checkpoint, or if there is none, from the traces.
         output (`str` or `os.PathLike`):
             The HTML file.
         max_rollouts (`int`, *optional*, defaults to `4000`):
-            Largest number of rollouts in the report, over all runs. Of more, whole groups are taken at even distances.
+            Largest number of rollouts in the report, over all runs. If there are more, whole groups at even distances
+            are shown.
 
     Returns:
         `int`: Number of rollouts in the report.
 
     Raises:
-        `FileNotFoundError`: If a directory holds no traces.
+        `FileNotFoundError`: If a directory has no traces.
     """
     from plotly.offline import get_plotlyjs
 
@@ -103,7 +104,7 @@ def _page_file(name: str) -> str:
 
 
 def _names(run_dirs: Sequence[str | os.PathLike]) -> list[str]:
-    """The last parts of the directories, as many as tell them apart."""
+    """The last parts of the directories, as many as are needed to distinguish them."""
     parts = [Path(run_dir).absolute().parts for run_dir in run_dirs]
     for n in range(1, max(map(len, parts))):
         names = ["/".join(p[-n:]) for p in parts]
@@ -130,7 +131,7 @@ def log_curves(run_dir: str | os.PathLike) -> dict[str, list[list[float]]]:
 
 
 def trace_curves(table: pa.Table) -> dict[str, list[list[float]]]:
-    """The same from the rollouts of the training that were traced."""
+    """The same, computed from the traced rollouts of the training."""
     table = table.filter(pc.equal(table["split"], "train")).combine_chunks()
     if not len(table):
         return {}
@@ -186,7 +187,7 @@ def sample_groups(table: pa.Table, max_rollouts: int) -> list[list[dict[str, Any
 
 
 def summary(group: list[dict[str, Any]], run: int) -> dict[str, Any]:
-    """What the list says of a group."""
+    """The entry of a group in the list."""
     first = group[0]
     gains = [turn["information_gain"] for row in group for turn in row["turns"]]
     gains = [gain for gain in gains if gain is not None]
@@ -223,6 +224,6 @@ def _short(value: Any) -> Any:
 
 
 def pack(groups: list[list[dict[str, Any]]]) -> str:
-    """Small enough for a page, and unpacked by every browser of these years."""
+    """Compressed text for a page, in a format that current browsers can decompress."""
     text = json.dumps(groups, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

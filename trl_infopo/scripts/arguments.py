@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines and files of options whose mistakes are said in one line."""
+"""Parsing of command lines and files of options, which reports mistakes in one line."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ def parse_arguments(
     others: Mapping[str, Option] = MappingProxyType({}),
 ) -> tuple[Any, ...]:
     """
-    Parse a command line, and the file of options that its `--config` names. What is wrong with them ends the program
-    with one line and the exit status 2.
+    Parse a command line, and the file of options that its `--config` names. A mistake in them ends the program with
+    one line and exit status 2.
 
     Args:
         parser ([`~trl.TrlParser`]):

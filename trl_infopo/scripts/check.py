@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The environment doctor: play an environment before any training, and find what a training would stumble over.
+"""The environment doctor: play an environment before training, and report its faults.
 
 ```bash
 trl-infopo check my_module:MyEnv --dataset my_module:my_dataset
@@ -52,7 +52,7 @@ class CheckArguments:
 
     environment: str = field(
         metadata={
-            "help": "What makes the environment, by import path: my_module:MyEnv. Or a built-in one: "
+            "help": "Class or function that makes the environment, as my_module:MyEnv, or a built-in one: "
             f"{', '.join(ENVIRONMENTS)}."
         },
     )
@@ -61,24 +61,24 @@ class CheckArguments:
         metadata={
             "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
             "lines, each with `prompt` and what `reset` takes, or a dataset of the hub. Built-in environments have "
-            "theirs."
+            "their own."
         },
     )
     policy: str | None = field(
         default=None,
         metadata={
-            "help": "Path or hub id of a model that plays as well: what its feedback strings earn is listed, the "
-            "largest gain first. An acknowledgement or an error at the top will be farmed."
+            "help": "Path or hub id of a model that plays as well: its feedback strings are listed with their gains, "
+            "the largest first. A policy will learn to farm an acknowledgement or an error at the top."
         },
     )
     num_episodes: int = field(default=16, metadata={"help": "Number of episodes."})
     max_turns: int = field(default=32, metadata={"help": "Largest number of actions in an episode."})
     max_completion_length: int = field(
-        default=2048, metadata={"help": "Number of tokens that a completion may have in the training."}
+        default=2048, metadata={"help": "Number of tokens that a completion may have in training."}
     )
     masked_feedback: str = field(
         default=read_options("trl_infopo.infopo_config", "InfoPOConfig")["masked_feedback"].default,
-        metadata={"help": "Placeholder of the training, where the environment has none of its own."},
+        metadata={"help": "Placeholder of the training, if the environment has none of its own."},
     )
     feedback_timeout: float = field(
         default=60.0, metadata={"help": "Seconds that a tool or a reply of a user may take."}
@@ -94,7 +94,7 @@ class CheckArguments:
 
 def main(argv: list[str] | None = None) -> None:
     """
-    Check an environment. The exit status is 1 where there is an error.
+    Check an environment. The exit status is 1 if there is an error.
 
     Args:
         argv (`list[str]`, *optional*):
@@ -106,10 +106,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = TrlParser(
         CheckArguments,
         prog="trl-infopo check",
-        description="Play an environment before any training, and find what a training would stumble over: state "
-        "that `reset` leaves, episodes without an end, results that are no text, feedback that pays for nothing.",
+        description="Play an environment before training, and report its faults: state that `reset` leaves, episodes "
+        "without an end, results that are not text, feedback that has a gain and says nothing.",
         epilog="example: trl-infopo check my_module:MyEnv --dataset tasks.jsonl --policy Qwen/Qwen3-0.6B. The exit "
-        "status is 1 where there is an error.",
+        "status is 1 if there is an error.",
     )
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-"):

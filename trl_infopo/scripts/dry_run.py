@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training would do, without a model."""
+"""Shows what a training would do, without a model."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def show_run(
         model_args ([`~trl.ModelConfig`]):
             Arguments of the model.
         task (`dict[str, Any]`):
-            What the agent acts in and what rewards it, as [`load_task`] loads it.
+            The environment, tools and rewards, as [`load_task`] loads them.
         train_dataset ([`~datasets.Dataset`]):
             Tasks to train on.
         eval_dataset ([`~datasets.Dataset`], *optional*):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""List the built-in environments, each with a dialogue that its scripted oracle plays on the spot.
+"""List the built-in environments, each with a dialogue that its scripted oracle plays at that moment.
 
 ```bash
 trl-infopo env
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(
         prog="trl-infopo env",
         description="List the built-in environments, each with a dialogue that its scripted oracle plays: a policy "
-        "that sees the messages only. With a name, show one in full.",
+        "that sees only the messages. With a name, show one in full.",
         usage="%(prog)s [name] [options]",
         epilog="train in one: trl-infopo train --environment NAME --model_name_or_path MODEL",
         allow_abbrev=False,
@@ -82,7 +82,7 @@ def show_environment(name: str, seed: int, console: "Console", in_full: bool = T
         console ([`~rich.console.Console`]):
             Where to print it.
         in_full (`bool`, *optional*, defaults to `True`):
-            Whether to print whole messages, and what the environment is, at length.
+            Whether to print whole messages and the full description of the environment.
 
     Raises:
         `ImportError`: If a package is missing.
@@ -129,7 +129,8 @@ def print_messages(messages: list[dict], console: "Console", in_full: bool = Tru
         console ([`~rich.console.Console`]):
             Where to print it.
         in_full (`bool`, *optional*, defaults to `True`):
-            Whether to print all of them, whole; else a line for each, and of many the first and the last.
+            Whether to print all of them in full; otherwise a line for each, and only the first and last ones if there
+            are many.
     """
     from rich.table import Table
     from rich.text import Text

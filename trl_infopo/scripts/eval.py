@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate policies with users they were trained with and users they were not: the user-shift report.
+"""Evaluate policies with users that they were trained with, and with others: the user shift.
 
 ```bash
 trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse chatty forgetful evasive
@@ -77,8 +77,7 @@ class EvalArguments:
         user_base_url (`str`, *optional*):
             OpenAI-compatible endpoint of the users `chat:<model>`.
         batch_size (`int`, *optional*, defaults to `32`):
-            Number of episodes played at once.
-        feedback_timeout (`float`, *optional*):
+            Number of episodes that are played at the same time. feedback_timeout (`float`, *optional*):
             Seconds that a tool or a reply of a user may take.
         output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
             Directory for the results.
@@ -86,13 +85,14 @@ class EvalArguments:
             Seed of the tasks, the sampling and the bootstrap.
 
     Raises:
-        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` is no JSON object.
+        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` is not a JSON
+        object.
     """
 
     policies: list[str] = field(
         metadata={
-            "help": "Policies, each a path or hub id, or with a name of its own: name=path. One that is named like a "
-            "user counts as trained with that user. With `--base_url`, names of models at the endpoint."
+            "help": "Policies, each a path or hub id, or with a name of its own: name=path. One that has a user's "
+            "name counts as trained with that user. With `--base_url`, names of models at the endpoint."
         },
     )
     environment: str = field(
@@ -106,19 +106,19 @@ class EvalArguments:
         metadata={
             "help": f"Users to test with. Scripted ones: {', '.join(PERSONAS)}. `chat:MODEL` is a user played by a "
             "model behind an endpoint, my_module:make_user one of your own. Environments that take neither "
-            "`make_user` nor `persona` ignore it."
+            "`make_user` nor `persona` ignore this option."
         },
     )
     dataset: str | None = field(
         default=None,
         metadata={
             "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
-            "lines or a dataset of the hub. Built-in environments have theirs."
+            "lines or a dataset of the hub. Built-in environments have their own."
         },
     )
     split: str = field(
         default="test",
-        metadata={"help": "Split of the environment's tasks. What was trained on 'train' belongs on 'test'."},
+        metadata={"help": "Split of the environment's tasks. Test policies that were trained on 'train' on 'test'."},
     )
     num_tasks: int = field(
         default=100,
@@ -129,7 +129,7 @@ class EvalArguments:
     num_runs: int = field(
         default=1,
         metadata={
-            "help": "Number of episodes for each task and user. More than 1 makes sense where something is sampled."
+            "help": "Number of episodes for each task and user. More than 1 makes sense if something is sampled."
         },
     )
     temperature: float = field(
@@ -143,8 +143,8 @@ class EvalArguments:
     max_completion_length: int = field(
         default=2048,
         metadata={
-            "help": "Largest number of tokens of a conversation after its prompt, what comes back included, as in "
-            "training. With `--base_url`, of one message."
+            "help": "Largest number of tokens of a conversation after its prompt, feedback included, as in training. "
+            "With `--base_url`, of one message."
         },
     )
     baseline: list[str] = field(
@@ -158,7 +158,7 @@ class EvalArguments:
     chat_template_kwargs: dict | str | None = field(
         default=None,
         metadata={
-            "help": "Arguments of the chat template as a JSON object, those of the training: "
+            "help": "Arguments of the chat template as a JSON object, the same as in training: "
             "'{\"enable_thinking\": false}'. With `--base_url`, they are sent to the endpoint."
         },
     )
@@ -179,22 +179,22 @@ class EvalArguments:
     batch_size: int = field(
         default=32,
         metadata={
-            "help": "Number of episodes played at once. In float32 it does not change what is sampled, in bfloat16 it "
-            "may where two tokens are almost equally likely."
+            "help": "Number of episodes that are played at the same time. In float32, it does not change what is "
+            "sampled; in bfloat16, it may if two tokens are almost equally likely."
         },
     )
     feedback_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, which the "
-            "agent is told; a user that does ends the evaluation with an error. If not set, there is no limit."
+            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, and the agent "
+            "is told so; a user that does ends the evaluation with an error. If not set, there is no limit."
         },
     )
     output_dir: str = field(
         default="infopo-eval",
         metadata={
             "help": "Directory for the results: for each policy its episodes and a summary, and `user_shift.json`. An "
-            "interrupted evaluation goes on from there when it is started again."
+            "interrupted evaluation continues from there when it is started again."
         },
     )
     seed: int = field(
@@ -236,7 +236,7 @@ def make_factories(
 
     Args:
         environment ([`~trl_infopo.environments.EnvironmentFamily`] or `Callable`):
-            A built-in environment, or what makes one of your own.
+            A built-in environment, or a class or function that makes one of your own.
         users (`list[str]`):
             Names of personas, `chat:<model>`, or import paths.
         user_base_url (`str`, *optional*):
@@ -257,7 +257,7 @@ def make_factories(
 
 def name_policies(policies: list[str]) -> dict[str, str]:
     """
-    Find out the names of policies.
+    Name the policies.
 
     Args:
         policies (`list[str]`):
@@ -286,7 +286,7 @@ def name_policies(policies: list[str]) -> dict[str, str]:
 
 def name_rows(policies: Iterable[str], baselines: Iterable[str]) -> dict[str, tuple[str, str]]:
     """
-    Find out the names of what is evaluated, which are also those of directories.
+    Name the rows of the evaluation, policies with baselines. The names are also those of directories.
 
     Args:
         policies (`Iterable[str]`):
@@ -298,7 +298,7 @@ def name_rows(policies: Iterable[str], baselines: Iterable[str]) -> dict[str, tu
         `dict[str, tuple[str, str]]`: Policies and baselines, by name.
 
     Raises:
-        `ValueError`: If two names are the same, or are where case makes no difference.
+        `ValueError`: If two names are the same, or differ only in case, which some file systems ignore.
     """
     rows, seen = {}, {}
     for name in policies:
@@ -328,7 +328,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = TrlParser(
         EvalArguments,
         prog="trl-infopo eval",
-        description="Evaluate policies with users they were trained with and users they were not: success with "
+        description="Evaluate policies with users that they were trained with, and with others: success with "
         "confidence intervals, reward, turns, questions and stop reasons per user, and the matrix of the user shift.",
         epilog="example: trl-infopo eval --policies plain=infopo-quickstart --environment booking --users plain terse "
         "chatty forgetful evasive. `--config eval.yaml` reads options from a file.",

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Help for more options than fit a screen."""
+"""Help of commands that have more options than fit on a screen."""
 
 import re
 from argparse import ArgumentParser, HelpFormatter
@@ -31,9 +31,9 @@ def print_help(
         groups (`Mapping[str, Sequence[Option]]`):
             Its options, under their headings.
         epilog (`str`, *optional*):
-            What is said at the end.
+            Text at the end.
         everything (`bool`, *optional*, defaults to `True`):
-            Whether to print all that there is to say about an option, and not its first sentence alone.
+            Whether to print the whole help of an option, and not only its first sentence.
     """
     parser = ArgumentParser(
         prog=prog,

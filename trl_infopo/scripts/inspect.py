@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show one traced rollout in the terminal: what each turn brought, and which tokens of the next action it moved.
+"""Show one traced rollout in the terminal: the gain of each turn, and how it changed tokens of the next action.
 
 ```bash
 trl-infopo inspect infopo-quickstart/InfoPO
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     """
     parser = ArgumentParser(
         prog="trl-infopo inspect",
-        description="Show one traced rollout: what each turn brought, and which tokens of the next action it moved.",
+        description="Show one traced rollout: the gain of each turn, and how it changed tokens of the next action.",
         usage="%(prog)s run_dir [options]",
         allow_abbrev=False,
     )
@@ -108,7 +108,7 @@ def show(row: dict, group: list[dict], console) -> None:
 
 
 def _shaded(turn: dict):
-    """The tokens of an action, shaded by how far the feedback before them moved their log-probabilities."""
+    """The tokens of an action, shaded by how much the feedback before them changed their log-probabilities."""
     from rich.text import Text
 
     text = Text()

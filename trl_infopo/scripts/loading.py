@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What command lines name: environments, users, reward functions, tools and datasets."""
+"""Loads what command lines name: environments, users, reward functions, tools and datasets."""
 
 import importlib
 import inspect
@@ -21,7 +21,7 @@ from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
 if TYPE_CHECKING:
     from datasets import Dataset
 
-NUM_ROWS = 100  # of a built-in dataset, where nobody says how many
+NUM_ROWS = 100  # of a built-in dataset, if no number is given
 LINES, FILES = (".jsonl", ".ndjson"), (".json",)
 # Those of TRL that score completions by themselves, and what makes one with the settings of TRL's scripts
 TRL_REWARDS = {
@@ -33,7 +33,7 @@ TRL_REWARDS = {
 
 
 def is_import_path(text: str) -> bool:
-    """Whether a text is `module:name`, and not a name, or a path that is there."""
+    """Whether a text is `module:name`, and neither a plain name nor an existing path."""
     module, separator, _ = text.partition(":")
     return bool(separator) and all(part.isidentifier() for part in module.split(".")) and not os.path.exists(text)
 
@@ -101,7 +101,7 @@ def load_callable(name: str, path: str) -> Callable:
 
 def load_environment(path: str) -> Callable[[], Any]:
     """
-    Find what makes an environment.
+    Find the class or function that makes an environment.
 
     Args:
         path (`str`):
@@ -126,7 +126,7 @@ def load_environment(path: str) -> Callable[[], Any]:
 
 def find_user_argument(factory: Callable) -> str | None:
     """
-    Find out how what makes an environment takes a user.
+    Find out how the maker of an environment takes a user.
 
     Args:
         factory (`Callable`):
@@ -154,12 +154,12 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
         user (`str`):
             Name of a persona, `chat:<model>`, or the import path of a `UserFactory`.
         factory (`Callable`):
-            What makes the environment, with an argument `make_user` or `persona`.
+            Class or function that makes the environment, with an argument `make_user` or `persona`.
         user_base_url (`str`, *optional*):
             Endpoint of a user `chat:<model>`.
 
     Returns:
-        `Callable[[], Any]`: What makes the environment with this user in it.
+        `Callable[[], Any]`: Makes the environment with this user in it.
 
     Raises:
         `ImportError`: If it is a `chat:<model>` and `openai` is not installed.
@@ -198,11 +198,11 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
 
 def check_factory(path: str, factory: Callable) -> None:
     """
-    Check that what makes an environment needs nothing more.
+    Check that the maker of an environment needs no further arguments.
 
     Args:
         path (`str`):
-            How it was named.
+            Its name on the command line.
         factory (`Callable`):
             Class or function, with its user.
 
@@ -216,13 +216,13 @@ def check_factory(path: str, factory: Callable) -> None:
             f"`environment` is {path!r}, which cannot be called without arguments: {error}. Name a class or function "
             "that makes an environment by itself."
         ) from None
-    except ValueError:  # written in C: nobody knows
+    except ValueError:  # written in C: its arguments are not known
         pass
 
 
 def check_model(name: str, path: str) -> None:
     """
-    Check that a local model is there. Whether one of the hub is only shows when it is loaded.
+    Check that a local model is there. A missing model of the hub only shows when it is loaded.
 
     Args:
         name (`str`):
@@ -271,7 +271,7 @@ def load_reward(path: str) -> Callable:
 
 def check_dataset(name: str, path: str) -> None:
     """
-    Check that a dataset is there, without loading it, unless it is one of the hub, which only shows when it is loaded.
+    Check that a dataset is there, without loading it. A missing dataset of the hub only shows when it is loaded.
 
     Args:
         name (`str`):

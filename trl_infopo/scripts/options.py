@@ -1,7 +1,8 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options of configuration classes, read from their source: to import `TrainingArguments` takes many seconds, and a
-misspelt option or a page of help should not.
+"""Options of configuration classes, read from their source.
+
+Importing `TrainingArguments` takes many seconds; help and the report of a misspelt option should not.
 """
 
 import ast
@@ -39,12 +40,12 @@ class Option:
         kinds (`frozenset[str]`):
             Names of the types of its annotation, such as `{"int", "None"}`.
         choices (`tuple[str, ...]`):
-            What it may be: its metadata's choices, or the values of the enumeration that is its type. Empty where
-            there is no such list.
+            Its allowed values: the choices in its metadata, or the values of the enumeration that is its type. Empty
+            if there is no such list.
         help (`str`):
             What it does.
         default (`Any`):
-            Its default, where that is a literal, else `...`.
+            Its default, if that is a literal, else `...`.
     """
 
     name: str
@@ -55,21 +56,20 @@ class Option:
 
     @property
     def flags(self) -> list[str]:
-        """What a [`~trl.TrlParser`] calls it on the command line."""
+        """Its names on the command line of a [`~trl.TrlParser`]."""
         names = [self.name] if not (self.default is True and "bool" in self.kinds) else [self.name, f"no_{self.name}"]
         return list(dict.fromkeys(flag for name in names for flag in (f"--{name}", f"--{name.replace('_', '-')}")))
 
     def check(self, value: Any) -> None:
         """
-        Check a value of a command line or of a file, as far as its type goes. Types that are not told from the source
-        are not checked.
+        Check the type of a value from a command line or a file. Types that the source does not tell are not checked.
 
         Args:
             value (`Any`):
-                Text from a command line, or what YAML makes of a file.
+                Text from a command line, or a value from a YAML file.
 
         Raises:
-            `ValueError`: If it cannot become one of the option's types, or is none of its choices.
+            `ValueError`: If it cannot be converted to one of the option's types, or is not one of its choices.
         """
         if value is None:
             fits = "None" in self.kinds or self.default is None
@@ -161,7 +161,7 @@ def _literal(node: ast.expr | None) -> Any:
 
 
 def _enumeration(module: str, name: str) -> tuple[str, ...]:
-    """The values of an enumeration, none where the name is that of something else."""
+    """The values of an enumeration, none if the name means something else."""
     if not name.isidentifier():
         return ()
     try:
@@ -175,7 +175,7 @@ def _enumeration(module: str, name: str) -> tuple[str, ...]:
 
 @cache
 def _find_class(module: str, name: str) -> tuple[str, ast.ClassDef]:
-    """A class and the module that defines it. Lazy packages import what they offer for type checkers."""
+    """A class and the module that defines it, found through the imports that lazy packages have for type checkers."""
     path = _source(module)
     package = module if path.stem == "__init__" else module.rpartition(".")[0]
     nodes = list(_nodes(path))

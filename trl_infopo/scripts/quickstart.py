@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """InfoPO from nothing, in minutes, on a laptop's CPU: a tiny agent learns to ask before it acts.
 
-A word-level tokenizer and a small transformer are made on the spot, warm-started on noisy demonstrations with TRL's
-`SFTTrainer`, and trained with `InfoPOTrainer` against the scripted user of `BookingEnv`. Nothing is downloaded.
+A word-level tokenizer and a small transformer are made from nothing, warm-started on noisy demonstrations with TRL's
+`SFTTrainer`, and trained with `InfoPOTrainer` with the scripted user of `BookingEnv`. Nothing is downloaded.
 
 ```bash
 trl-infopo quickstart
@@ -111,8 +111,8 @@ class QuickstartArguments:
     compare: bool = field(
         default=False,
         metadata={
-            "help": "Whether to train with GRPO too, from the same warm start, with the same seed and settings: what "
-            "remains of InfoPO when `info_gain_coef` is 0."
+            "help": "Whether to train with GRPO too, from the same warm start, with the same seed and settings: GRPO "
+            "is InfoPO with `info_gain_coef` 0."
         },
     )
     output_dir: str = field(
@@ -129,13 +129,13 @@ class QuickstartArguments:
     steps: int = field(
         default=120,
         metadata={
-            "help": "Steps of InfoPO, each on 8 groups of 8 rollouts. At first many groups tie, because hardly "
-            "anybody asks enough, and the information gain is all there is to learn from."
+            "help": "Steps of InfoPO, each on 8 groups of 8 rollouts. At first, many groups tie, because hardly any "
+            "rollout asks enough, and the agent can learn only from the information gain."
         },
     )
     info_gain_coef: float = field(
         default=0.5,
-        metadata={"help": "Weight of the information gain next to the outcome. 0.5 is the paper's for such games."},
+        metadata={"help": "Weight of the information gain. The paper uses 0.5 for user-centric games."},
     )
     num_held_out: int = field(
         default=256,
@@ -172,7 +172,8 @@ def build_tokenizer(phrases: Sequence[str] = PHRASES) -> "PreTrainedTokenizerFas
 
     Args:
         phrases (`Sequence[str]`, *optional*):
-            The phrases, by default those of the booking game. Where several begin at a place, the longest is taken.
+            The phrases, by default those of the booking game. If several begin at the same place, the longest is
+            taken.
 
     Returns:
         [`~transformers.PreTrainedTokenizerFast`]:
@@ -231,7 +232,7 @@ def demonstrate(num_rows: int, seed: int = 0) -> "Dataset":
     Play the booking game badly, against users of the training split.
 
     The demonstrator asks up to three random questions, notes each answer down, and books what it knows, guessing the
-    rest. It masters the form of the game, but neither what to ask nor when to stop asking.
+    rest. It knows the format of the game, but neither what to ask nor when to stop asking.
 
     Args:
         num_rows (`int`):
@@ -319,7 +320,7 @@ def score_conversation(
         model ([`~transformers.PreTrainedModel`]):
             Policy.
         tokenizer ([`~transformers.PreTrainedTokenizerFast`]):
-            Its tokenizer. The generation markers of its chat template tell the actions from the observations.
+            Its tokenizer. The generation markers of its chat template distinguish actions from observations.
         messages (`list[dict]`):
             Conversation that begins with one user message.
 
@@ -395,7 +396,7 @@ def _read_arguments(argv: list[str] | None) -> QuickstartArguments:
 
 
 def _load_libraries(seed: int) -> None:
-    """Load what takes seconds, before the clock starts; keep it quiet, and set its seed."""
+    """Load the libraries that take seconds, before the clock starts, silence their output, and set the seed."""
     import datasets
     import torch
     import transformers
@@ -441,7 +442,7 @@ def _make_progress_callback(title: str, metrics: dict[str, str], console: "Conso
 
 
 def _shared_options(args: QuickstartArguments) -> dict[str, Any]:
-    """What the warm start and the trainings have in common."""
+    """Options that the warm start and the trainings have in common."""
     return {
         "seed": args.seed,
         "use_cpu": True,
@@ -458,7 +459,7 @@ def _shared_options(args: QuickstartArguments) -> dict[str, Any]:
 def _train_warm_start(
     args: QuickstartArguments, tokenizer: "PreTrainedTokenizerFast", console: "Console"
 ) -> "PreTrainedModel":
-    """A policy that has learnt the form of the game from noisy demonstrations."""
+    """A policy that has learnt the format of the game from noisy demonstrations."""
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -493,7 +494,7 @@ def _make_trainer(
     held_out: "Dataset",
     console: "Console",
 ) -> "InfoPOTrainer":
-    """The trainer of a policy that goes on from the warm start, evaluated on held-out users."""
+    """The trainer of a policy that continues from the warm start, evaluated on held-out users."""
     from transformers import PrinterCallback
 
     from trl_infopo import InfoPOConfig, InfoPOTrainer
@@ -556,7 +557,7 @@ def _print_conversations(
     tokenizer: "PreTrainedTokenizerFast",
     held_out: "Dataset",
 ) -> None:
-    """What both say to the same user, and what each turn earns."""
+    """Print the conversations of both policies with the same user, with the gain of each turn."""
     # The first held-out user that the warm start, decoded greedily, fails; or the first, if it fails none
     user = next((row for row in held_out if play(warm_start, tokenizer, row)[1] == 0), held_out[0])
     wishes = " ".join(value for value in user["goal"].values() if value)

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         "--max_rollouts",
         type=int,
         default=4000,
-        help="rollouts in the report, by default %(default)s; of more, whole groups are taken at even distances",
+        help="most rollouts in the report, by default %(default)s; of more, whole groups at even distances are shown",
     )
     args = parser.parse_args(argv)
     if importlib.util.find_spec("plotly") is None:

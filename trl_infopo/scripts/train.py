@@ -10,7 +10,7 @@ accelerate launch --config_file examples/accelerate_configs/zero3.yaml -m trl_in
 ```
 
 All options of `InfoPOConfig` and of TRL's `ModelConfig` (PEFT, quantization) can be given; `--config` reads them from
-a file, and the command line goes before the file.
+a file, and the command line has priority over the file.
 """
 
 import os
@@ -108,12 +108,12 @@ class TrainArguments:
 
     environment: str | None = field(
         default=None,
-        metadata={"help": f"What the agent acts in: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."},
+        metadata={"help": f"Environment of the agent: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."},
     )
     user: str | None = field(
         default=None,
         metadata={
-            "help": f"Who it talks with, instead of the environment's own user: {', '.join(PERSONAS)}, a model behind "
+            "help": f"User instead of the environment's own: {', '.join(PERSONAS)}, a model behind "
             "an endpoint as chat:MODEL, or my_module:make_user."
         },
     )
@@ -122,12 +122,12 @@ class TrainArguments:
     )
     tools: list[str] | None = field(
         default=None,
-        metadata={"help": "Functions that it can call, besides those of the environment: my_module:search."},
+        metadata={"help": "Functions that the agent can call, besides the environment's tools: my_module:search."},
     )
     reward_funcs: list[str] | None = field(
         default=None,
         metadata={
-            "help": "What rewards it, besides the environment's `get_reward`: my_module:my_reward, or TRL's "
+            "help": "Reward functions, besides the environment's `get_reward`: my_module:my_reward, or TRL's "
             f"{', '.join(TRL_REWARDS)}."
         },
     )
@@ -135,17 +135,19 @@ class TrainArguments:
         default=None,
         metadata={
             "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
-            "lines or a dataset of the hub. Built-in environments have theirs."
+            "lines or a dataset of the hub. Built-in environments have their own."
         },
     )
     eval_dataset: str | None = field(
-        default=None, metadata={"help": "The tasks to evaluate on, in the same ways, with `eval_strategy`."}
+        default=None, metadata={"help": "The tasks to evaluate on, given in the same way; needs `eval_strategy`."}
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset of the hub."})
     dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
     dataset_test_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
     num_tasks: int = field(default=2000, metadata={"help": "Number of tasks of a built-in environment."})
-    num_eval_tasks: int = field(default=64, metadata={"help": "Number of its tasks to evaluate on."})
+    num_eval_tasks: int = field(
+        default=64, metadata={"help": "Number of tasks of a built-in environment to evaluate on."}
+    )
     dry_run: bool = field(
         default=False,
         metadata={"help": "Only show what would be trained: options, environment and tasks, without a model."},
@@ -171,7 +173,7 @@ class TrainArguments:
 
 def load_task(args: TrainArguments) -> dict[str, Any]:
     """
-    Load what the agent acts in and what rewards it.
+    Load the environment, the tools and the rewards.
 
     Args:
         args ([`TrainArguments`]):
@@ -182,7 +184,7 @@ def load_task(args: TrainArguments) -> dict[str, Any]:
 
     Raises:
         `ImportError`: If a package is missing.
-        `ValueError`: If something is not there.
+        `ValueError`: If something cannot be found.
     """
     factory = None
     if args.environment is not None:
@@ -339,7 +341,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _without_accelerator(argv: list[str]) -> list[str]:
-    """On a machine without an accelerator, a recipe for one can be looked at all the same."""
+    """Add the setting with which a recipe for an accelerator can be checked on a machine without one."""
     import torch
 
     return argv if torch.accelerator.is_available() else [*argv, "--use_cpu", "true"]
@@ -365,14 +367,14 @@ def _print_help(everything: bool) -> None:
         groups = {
             "what is trained on": [option for option in own if option.name not in RARELY_SET],
             "InfoPO": [option for option in method if option.name not in RARELY_SET],
-            "often set, of TRL's": [options[name] for name in OFTEN_SET],
+            "often set options of TRL": [options[name] for name in OFTEN_SET],
         }
     print_help(
         "trl-infopo train",
-        "Train an agent with InfoPO. `--config recipe.yaml` reads options from a file; the command line goes before "
-        "it. On several processes: accelerate launch -m trl_infopo.scripts.train --config recipe.yaml.",
+        "Train an agent with InfoPO. `--config recipe.yaml` reads options from a file; the command line has priority "
+        "over it. On several processes: accelerate launch -m trl_infopo.scripts.train --config recipe.yaml.",
         groups,
-        None if everything else "`--help-all` shows all options, those of TRL too, and all that they do.",
+        None if everything else "`--help-all` shows all options, including those of TRL, with their full help.",
         everything,
     )
 

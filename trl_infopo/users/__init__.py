@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Users whom the agent talks to: scripted ones, and language models."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The interface of a user, and the scenario that a simulated user plays."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,18 +9,17 @@ from typing import Protocol
 
 class UserSimulator(Protocol):
     """
-    Whoever answers the agent's plain messages: an environment's attribute `user`.
+    A user who answers the agent's plain messages: an environment's attribute `user`.
 
-    A user may also have a method `opening`, with the arguments of `reply` and sync or `async` as well: what they say
-    first, once the environment is reset. The messages are those of the prompt.
+    A user may also have a method `opening`, sync or `async`, with the arguments of `reply`. It returns what they say
+    first, after the environment's `reset`; the messages are those of the prompt.
 
-    And they may have an attribute `usage`, a [`Usage`], from which the trainer takes the metrics `user/tokens` and
-    `user/errors`.
+    An optional attribute `usage`, a [`Usage`], gives the trainer the metrics `user/tokens` and `user/errors`.
     """
 
     def reply(self, messages: list[dict]) -> str | None | Awaitable[str | None]:
         """
-        Answer the agent. May be `async`, then the replies of a batch are awaited together.
+        Answer the agent. If it is `async`, the replies of a batch are awaited together.
 
         Args:
             messages (`list[dict]`):
@@ -35,7 +35,7 @@ class UserSimulator(Protocol):
 
 
 class UserSimulatorError(RuntimeError):
-    """A user could not answer. It ends the run: no canned reply and no zero reward stands in for an answer."""
+    """A user could not answer. This ends the run: no reply is made up, and no reward of zero is given."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Usage:
         tokens (`int`):
             Tokens read and written by the model behind the user.
         errors (`int`):
-            Attempts that failed, those that a retry made good included.
+            Failed attempts, including those after which a retry succeeded.
     """
 
     tokens: int = 0
@@ -82,8 +82,8 @@ class Fact:
 @dataclass(frozen=True)
 class Scenario:
     """
-    What a simulated user plays from. Every environment with a user describes each task in this form, so that one
-    simulator can stand in for another.
+    The scenario that a simulated user plays. Every environment with a user describes each task in this form, so that
+    users can be exchanged.
 
     Attributes:
         request (`str`):
@@ -108,15 +108,15 @@ class Scenario:
 
 def encodable(text: str) -> str:
     """
-    Make text encodable as UTF-8, as tokenizers and files need it: halves of surrogate pairs that JSON escapes can name
-    are joined, lone ones become U+FFFD.
+    Make text encodable as UTF-8, as tokenizers and files need it: halves of surrogate pairs, which JSON escapes can
+    contain, are joined, and lone ones become U+FFFD.
 
     Args:
         text (`str`):
             Any text.
 
     Returns:
-        `str`: The same text, where it was encodable already.
+        `str`: The text, unchanged if it was encodable already.
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""A user played by a language model behind an endpoint."""
 
 import warnings
 
@@ -15,14 +16,15 @@ class ChatUser(ChatClient):
     (`pip install "trl-infopo[users]"`).
 
     The model gets the scenario as its system prompt and the conversation with the roles swapped. It ends the
-    conversation with [`END_MARKER`]; what else is in that answer is not said. Thoughts (`reasoning_content`, `<think>`
-    blocks) are dropped. A reply that `max_tokens` cuts off is said as far as it goes, with a warning.
+    conversation with [`END_MARKER`]; the rest of that answer is dropped. So is reasoning (`reasoning_content`,
+    `<think>` blocks). A reply that `max_tokens` cuts off is used as far as it goes, with a warning.
 
-    An attempt fails when the whole response is not there within `timeout` seconds, on a lost connection, on the
-    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion, has more than 1 MiB (packed
-    or unpacked) or an empty answer. It is repeated up to `max_retries` times, after a growing delay and no sooner than
-    `Retry-After` says, as long as that is within a minute. Other statuses, such as 401 or 404, are not retried, and
-    redirects are not followed. When attempts run out, `reply` raises, and never makes an answer up.
+    An attempt fails when the whole response has not arrived within `timeout` seconds, on a lost connection, on the
+    statuses 408, 409, 425, 429 and 5xx, and on a response that is not a chat completion, has more than 1 MiB
+    (compressed or decompressed) or an empty answer. It is repeated up to `max_retries` times, after a growing delay
+    and no sooner than `Retry-After` says, as long as that is within a minute. Other statuses, such as 401 or 404, are
+    not retried, and redirects are not followed. When no attempts are left, `reply` raises an error; it never makes up
+    an answer.
 
     All users of one endpoint on an event loop share its connections and its limit of concurrent requests.
 
@@ -37,27 +39,28 @@ class ChatUser(ChatClient):
             Address of the endpoint, such as `"http://localhost:8000/v1"`. If `None`, the environment variable
             `OPENAI_BASE_URL`, or else OpenAI's.
         api_key (`str`, *optional*):
-            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. It is in no message, log or
-            pickle of this class.
+            Key for the endpoint. If `None`, the environment variable `OPENAI_API_KEY`. This class writes it into no
+            message, log or pickle.
         persona_prompt (`str`, *optional*, defaults to [`PERSONA_PROMPT`]):
             System prompt, a format string with the fields `profile`, `facts`, `request`, `rules` and `end_marker`.
         temperature (`float`, *optional*, defaults to `0.0`):
             Sampling temperature.
         max_tokens (`int`, *optional*, defaults to `256`):
-            Cap on the length of an answer, in the model's tokens, its thoughts included.
+            Largest length of an answer in the model's tokens, reasoning included.
         timeout (`float`, *optional*, defaults to `60.0`):
             Seconds that an attempt may take from its start to the last byte.
         max_retries (`int`, *optional*, defaults to `4`):
             Attempts after the first.
         backoff (`float`, *optional*, defaults to `1.0`):
-            Seconds before the first retry, doubled with each further one. The delays are spread at random, down to
+            Seconds before the first retry, doubled with each further one. Each delay is shortened at random, by up to
             half.
         max_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of requests that the users of an endpoint have under way at once.
+            Largest number of requests of the users of an endpoint at the same time.
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
-            {"enable_thinking": False}}}`. They replace those above; `None` leaves one out. If they may hold a secret
-            (`extra_headers`, `extra_query`, text), they are in no pickle or copy either, which then cannot be used.
+            {"enable_thinking": False}}}`. They replace those above; `None` leaves one out. Options that may hold a
+            secret (`extra_headers`, `extra_query`, text) are left out of pickles and copies, which then cannot be
+            used.
 
     Raises:
         `ImportError`: If `openai` is not installed.

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenAI-compatible endpoints: where they are, with which key, and how they are asked."""
+"""A client of OpenAI-compatible endpoints: its address, its key, its limits and its retries."""
 
 import asyncio
 import inspect
@@ -89,8 +89,8 @@ class Completion:
 
 class ChatClient:
     """
-    Asks an OpenAI-compatible endpoint for chat completions. [`ChatUser`] and [`~trl_infopo.policies.ChatPolicy`] say
-    what its arguments and its rules are.
+    Asks an OpenAI-compatible endpoint for chat completions. [`ChatUser`] and [`~trl_infopo.policies.ChatPolicy`]
+    describe its arguments and its rules.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ChatClient:
         self, messages: list[dict], options: Mapping[str, Any], read: Callable[[Completion], Answer]
     ) -> Answer:
         """
-        Ask for a completion, as often as it takes and the retries allow.
+        Ask for a completion, with retries.
 
         Args:
             messages (`list[dict]`):
@@ -149,7 +149,7 @@ class ChatClient:
             options (`Mapping[str, Any]`):
                 Options of the request. `request_options` replace them, and what is `None` is left out.
             read (`Callable[[Completion], Answer]`):
-                Makes an answer of the completion, or raises an [`AttemptError`].
+                Makes the answer from the completion, or raises an [`AttemptError`].
 
         Returns:
             `Answer`: What `read` made.
@@ -196,7 +196,7 @@ class ChatClient:
         return completion
 
     async def _send(self, client: "AsyncOpenAI", request: dict) -> bytes:
-        """Get the body of one response, or find out why there is none."""
+        """Get the body of one response, or raise the reason why there is none."""
         import openai
 
         create = client.chat.completions.with_streaming_response.create  # loads modules, which may take a second
@@ -217,7 +217,7 @@ class ChatClient:
 
 @dataclass
 class _Connections:
-    """A client and how many requests may be under way at once."""
+    """A client, and the limit of its concurrent requests."""
 
     client: "AsyncOpenAI"
     slots: asyncio.Semaphore
@@ -228,7 +228,7 @@ _connections: dict[asyncio.AbstractEventLoop, dict[tuple, _Connections]] = {}
 
 
 def _shared_connections(base_url: str, api_key: str, max_concurrency: int) -> _Connections:
-    """The same connections and the same limit for all who ask on this event loop."""
+    """The connections and the limit that all callers on this event loop share."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     for loop in list(_connections):
@@ -255,7 +255,7 @@ def _shared_connections(base_url: str, api_key: str, max_concurrency: int) -> _C
 
 
 class _StatusError(Exception):
-    """A response that is no success. Libraries may log it, so its text has nothing from the server."""
+    """A response with an error status. Libraries may log it, so its text contains nothing from the server."""
 
     def __init__(self, status: int, headers: Mapping[str, str], text: str):
         super().__init__(f"status {status}")
@@ -287,7 +287,7 @@ async def _refuse_failure(response: Any) -> None:
 
 
 async def _read_body(response: Any) -> bytes:
-    """The body of a response of the HTTP client, which would unpack it without bound."""
+    """The body of a response, decompressed up to a limit, unlike the HTTP client would do it."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise AttemptError(f"a response in the encoding {encoding!r}, although it was asked for as it is.")
@@ -310,7 +310,7 @@ async def _read_body(response: Any) -> bytes:
 
 
 def _transport_errors() -> list[type[Exception]]:
-    """What reading a body may raise, unlike sending a request, where openai makes one error of them all."""
+    """Errors that reading a body may raise. (When a request is sent, openai turns all of them into one.)"""
     import anyio
 
     # openai is built on httpx, from version 3 on httpx2, which lets some errors of TLS connections through
@@ -319,7 +319,7 @@ def _transport_errors() -> list[type[Exception]]:
 
 
 def _decode(body: bytes) -> str:
-    """Text to show, that of an error page in UTF-16 included."""
+    """Text to show, also from an error page in UTF-16."""
     return body.decode(errors="replace").replace("\0", "")
 
 
@@ -341,14 +341,14 @@ def _parse(body: bytes) -> tuple[Completion, int]:
 
 
 def _count_tokens(usage: Any) -> int:
-    """Of a usage that holds no count, none: an answer is an answer, whatever the server says that it has cost."""
+    """The tokens of a usage, 0 if it has no valid count: the answer is used all the same."""
     count = usage.get("total_tokens") if isinstance(usage, dict) else None
     is_count = isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count <= MAX_TOKENS
     return int(count) if is_count else 0
 
 
 def _read_json(text: str | bytes) -> Any:
-    """What JSON says, with all its text encodable, which escapes like `\\ud83d` may not be."""
+    """The value of a JSON text, with all its text made encodable, which escapes like `\\ud83d` may not be."""
 
     def read_integer(digits: str) -> int | float:
         return int(digits) if len(digits) < 400 else float(digits)  # Python refuses some thousands
@@ -359,15 +359,15 @@ def _read_json(text: str | bytes) -> Any:
 
 def read_arguments(text: Any) -> Any:
     """
-    Read the arguments of a tool call. What is no JSON, holds numbers that are not finite or is nested too deeply stays
-    as it is: the call then fails, and the model is told so.
+    Read the arguments of a tool call. Text that is not JSON, has numbers that are not finite or is nested too deeply
+    is returned unchanged: the call then fails, and the model is told so.
 
     Args:
         text (`Any`):
             Arguments as a model wrote them, meant to be JSON text.
 
     Returns:
-        `Any`: What they say.
+        `Any`: Their value.
     """
     try:
         arguments = _read_json(text) if isinstance(text, str) else text
@@ -381,7 +381,7 @@ def read_arguments(text: Any) -> Any:
 
 
 def _levels(value: Any) -> Iterator[list]:
-    """A value, what it holds, what that holds, and so on."""
+    """The levels of a nested value: the value, its items, their items, and so on."""
     level = [value]
     while level:
         yield level
@@ -424,7 +424,7 @@ def find_key(api_key: str | None) -> str:
 def find_base_url(base_url: str | None) -> str:
     """
     Raises:
-        `ValueError`: If it is no address of an endpoint, or holds a secret. It does not show the address.
+        `ValueError`: If it is not an address of an endpoint, or contains a secret. It does not show the address.
     """
     if base_url is not None and not isinstance(base_url, str):
         raise ValueError(f"`base_url` is of type {type(base_url).__name__}, pass the address as text.")

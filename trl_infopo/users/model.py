@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""A user played by a local transformers model."""
 
 import asyncio
 import time
@@ -32,10 +33,10 @@ class LocalChatModel:
         model (`str`, `Path` or [`~transformers.PreTrainedModel`]):
             Hub id or folder of a model with a chat template, or the model itself, which is put in evaluation mode.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
-            Its tokenizer. If `None`, loaded from where the model is.
+            Its tokenizer. If `None`, it is loaded from the same place as the model.
         max_tokens (`int`, *optional*, defaults to `256`):
-            Cap on the length of an answer in tokens, the model's thoughts included. Templates that can turn thinking
-            off are told to.
+            Largest length of an answer in tokens, reasoning included. Thinking is turned off in chat templates that
+            have a switch for it.
         batch_size (`int`, *optional*, defaults to `32`):
             Largest number of requests in a batch.
         **model_kwargs:
@@ -85,7 +86,7 @@ class LocalChatModel:
 
     async def answer(self, messages: list[dict]) -> tuple[str, bool, int]:
         """
-        Answer a chat, together with whoever else asks.
+        Answer a chat, in one batch with other requests that wait.
 
         Args:
             messages (`list[dict]`):
@@ -101,7 +102,7 @@ class LocalChatModel:
         return await asyncio.wrap_future(future)
 
     def _serve(self) -> None:
-        """Answer a batch of those who wait. It is called once per request; what one call leaves, a later one takes."""
+        """Answer a batch of waiting requests. It is called once per request; a later call takes what one leaves."""
         if not self._waiting:
             return
         time.sleep(BATCHING_WINDOW)
@@ -152,7 +153,8 @@ class ModelUser:
     """
     A user played by a local transformers model.
 
-    It is told, read and ended as a [`ChatUser`] is. Replies that are awaited together are one batch of the model.
+    It has the prompt, the answers and the end of a [`ChatUser`]. Replies that are awaited together are one batch of
+    the model.
 
     Args:
         scenario ([`Scenario`]):

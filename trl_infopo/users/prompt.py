@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What language models are told who play a user, and how their answers are read."""
+"""Prompts for language models that play a user, and the reading of their answers."""
 
 from .base import Fact, Scenario, encodable
 
@@ -35,7 +35,7 @@ OPENING = "Hello! How can I help you?"
 
 def build_system_prompt(persona_prompt: str, scenario: Scenario) -> str:
     """
-    Tell a language model which user it plays.
+    Make the system prompt that tells a language model which user it plays.
 
     Args:
         persona_prompt (`str`):
@@ -80,7 +80,7 @@ def _say(fact: Fact) -> str:
 
 def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
     """
-    Show a conversation to the language model that plays its user: the agent is whom it answers.
+    Swap the roles of a conversation for the language model that plays its user and answers the agent.
 
     Args:
         system_prompt (`str`):
@@ -102,7 +102,7 @@ def swap_roles(system_prompt: str, messages: list[dict]) -> list[dict]:
 
 def read_reply(text: str) -> str | None:
     """
-    Read what a language model answered in the role of the user.
+    Read the answer of a language model that plays the user.
 
     Args:
         text (`str`):
@@ -110,8 +110,8 @@ def read_reply(text: str) -> str | None:
 
     Returns:
         `str` or `None`:
-            What the user says, encodable as UTF-8, empty if it is nothing, or `None` where the end marker ends the
-            talk.
+            What the user says, encodable as UTF-8, which may be empty, or `None` if the end marker ends the
+            conversation.
     """
     said, position = [], 0
     # A pattern would take a time that grows with the square of how often the block begins

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""A user who follows rules, with several personas."""
 
 import random
 import re
@@ -41,14 +42,14 @@ class ScriptedUser:
     """
     A user who follows rules: no model, no network, the same replies for the same seed.
 
-    A message asks for a fact when it contains one of the fact's keywords as a whole word. Everything is said once: an
-    answer that brings nothing new is always [`NOTHING_TO_ADD`]. After `patience` of these in a row the user leaves.
+    A message asks for a fact when it contains one of the fact's keywords as a whole word. Each fact is told once: an
+    answer that brings nothing new is always [`NOTHING_TO_ADD`]. After `patience` of these in a row, the user leaves.
 
     Args:
         scenario ([`Scenario`]):
             What the user knows.
         seed (`int`, *optional*, defaults to `0`):
-            Seed of what the persona leaves to chance.
+            Seed of the random choices of the persona.
         persona (`str`, *optional*, defaults to `"plain"`):
             Manner of speaking, a key of [`PERSONAS`]. Whatever it is, what the user says last about a topic is true.
         patience (`int`, *optional*, defaults to `3`):
@@ -108,7 +109,7 @@ class ScriptedUser:
 
         Args:
             topics (`Iterable[str]`):
-                Topics that were asked for, those that the user knows nothing of included.
+                Topics that were asked for, including those that the user knows nothing about.
 
         Returns:
             `str` or `None`: The answer, or `None` when the user has lost patience.
@@ -152,7 +153,7 @@ class ScriptedUser:
         return fact.sentence.format(value=self._rng.choice(fact.alternatives))
 
     def _due_correction(self) -> str:
-        """What must be put right in this reply. The reply that was wrong counts as the first."""
+        """What must be corrected in this reply. The reply that was wrong counts as the first."""
         if self._correction is None:
             return ""
         delay, correction = self._correction

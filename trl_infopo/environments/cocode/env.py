@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The environment of `cocode`, its dataset and its oracle."""
 
 import asyncio
 import json
@@ -47,9 +48,10 @@ class CocodeEnv:
     gets any detail wrong fails each of them.
 
     - **Observation**: the request names the function, its arguments and what it does. The user tells a detail when
-      asked, at most two in a reply. Nothing new has one wording, [`NOTHING_TO_ADD`], and so has the acknowledgement
-      of code that ran. What the sandbox stopped and which exceptions were raised is said, the score never.
-    - **Tools**: `submit` hands in the code. It is async, so that the submissions of a batch run at once.
+      asked, at most two in a reply. An answer that brings nothing new is always [`NOTHING_TO_ADD`], and so is the
+      acknowledgement of code that ran. The agent is told what the sandbox stopped and which exceptions were raised,
+      but never the score.
+    - **Tools**: `submit` hands in the code. It is async, so that the submissions of a batch run at the same time.
     - **Reward**: the share of the hidden tests that the code passes, 0 without a submission. Values are compared as
       JSON: a tuple is a list, 1 is 1.0, but `True` is not 1.
     - **End**: the first submission ends the episode.
@@ -60,8 +62,8 @@ class CocodeEnv:
         make_user (`UserFactory`, *optional*, defaults to [`ScriptedUser`]):
             Makes the user of each episode from a [`Scenario`] and the row's seed.
         allow_unsafe_execution (`bool`, *optional*, defaults to `False`):
-            Whether to run code where the operating system offers no isolation, with nothing but a limit on time and
-            output between it and your machine. Does nothing where there is isolation.
+            Whether to run code even if the operating system offers no isolation, with only a limit on time and output
+            to protect your machine. It has no effect where there is isolation.
 
     Raises:
         `RuntimeError`: If the operating system offers no isolation and `allow_unsafe_execution` is not set.
@@ -111,7 +113,7 @@ class CocodeEnv:
             function (`str`):
                 Name of the function.
             choices (`str`):
-                How its details are settled, as a JSON list.
+                The choice for each of its details, as a JSON list.
             seed (`int`):
                 Seed of the user.
             **row:
@@ -164,7 +166,7 @@ class CocodeEnv:
             `float`: Share of the hidden tests that it passed, 0.0 if there was none.
 
         Raises:
-            [`SandboxError`] or `OSError`: If the sandbox failed, which says nothing on the submission.
+            [`SandboxError`] or `OSError`: If the sandbox failed, which says nothing about the submission.
         """
         if self._failure is not None:
             raise self._failure
@@ -217,8 +219,8 @@ def cocode_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
     """
     Draw tasks for [`CocodeEnv`].
 
-    A task belongs to one split for good, by a hash of the function's name and of how its details are settled, so that
-    no seed lets a held-out task into training. The functions are the same in all splits.
+    A hash of the function's name and of the choices for its details assigns each task to one split, so that no seed
+    puts a held-out task into training. The functions are the same in all splits.
 
     Args:
         split (`str`):
@@ -261,7 +263,7 @@ def cocode_oracle(messages: list[dict], tools: list[Callable]) -> dict:
     """
     Play [`CocodeEnv`] as it should be played: ask about each detail in turn, then submit the code that does it.
 
-    The policy knows the catalogue of functions, and of the task no more than the conversation says. What a user said
+    The policy knows the catalogue of functions, and about the task only what the conversation says. What a user said
     last about a detail counts.
 
     Args:

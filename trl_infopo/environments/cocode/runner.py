@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program that runs submitted code, in processes of its own: `python -I -S runner.py`. Not to be imported.
 
-It reads a JSON job from its standard input, the first line, and gives up what a pure function does not need. Each
-call then has a process of its own, forked from this one, which gives up everything else for good, reads the arguments
-of its call, the next line, and runs the code. This process reads neither arguments nor results: it stops the other,
-passes on what that put out, and keeps none of it. So a process knows the arguments of one call and no expected value,
-and whoever forges a result gains nothing.
+It reads a JSON job from the first line of its standard input, and gives up all rights that a pure function does not
+need. Each call then gets a process of its own, forked from this one, which gives up all other rights, reads the
+arguments of its call from the next line, and runs the code. This process reads neither arguments nor results: it stops
+the other one, passes on its output, and keeps none of it. So a process knows the arguments of one call and no expected
+value, and cannot gain by forging a result.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def kernel(name, function, *args):
-    """Call the kernel, which takes and returns machine words."""
+    """Make a system call, whose arguments and result are machine words."""
     result = function(*[ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args])
     if result < 0:
         error = ctypes.get_errno()
@@ -102,7 +102,7 @@ def kernel(name, function, *args):
 
 
 def drop_capabilities():
-    """Leave root no more rights than any other user has."""
+    """Leave root only the rights of an ordinary user."""
     kernel("prctl", libc.prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     # What a program that is started could get back. Not everybody may do without, and no program can be started
     capability = 0
@@ -113,7 +113,7 @@ def drop_capabilities():
 
 
 def restrict_files():
-    """Leave nothing but the standard library to read."""
+    """Allow only the standard library to be read."""
     ruleset = struct.pack("<Q", EVERY_ACCESS)
     ruleset_fd = kernel("Landlock", libc.syscall, LANDLOCK_CREATE_RULESET, ruleset, len(ruleset), 0)
 
@@ -185,7 +185,7 @@ def follow_into_death(parent):
 
 
 def describe(error):
-    """One short line on an error of the submission."""
+    """One short line about an error of the submission."""
     return f"{type(error).__name__}: {error}"[:200].replace("\n", " ")
 
 
@@ -209,7 +209,7 @@ def run(code, function, arguments):
 
 
 def make_call(job, parent):
-    """Read the arguments of a call and make it, in a process for nothing else, which ends here."""
+    """Read the arguments of a call and make it, in a process for this call only, which ends here."""
     # Kept for the end, whatever the submission does to the modules
     dumps, write, leave = json.dumps, os.write, os._exit
     if job["isolated"]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run code that nobody vouches for. What it may do is settled in `runner.py`, how long it may take is settled here."""
+"""Runs untrusted code. `runner.py` restricts what it may do, and this module how long it may take."""
 
 import contextlib
 import functools
@@ -23,11 +23,11 @@ class Limits:
 
     Attributes:
         seconds (`float`, *optional*, defaults to `5.0`):
-            Wall-clock time of all calls together, the time that it takes to load the code for each included.
+            Wall-clock time of all calls together, including the time to load the code for each.
         memory_bytes (`int`, *optional*, defaults to `256 * 2**20`):
             Address space of a call, the interpreter's own (about 30 MB) included.
         output_bytes (`int`, *optional*, defaults to `65536`):
-            What it prints and returns.
+            Length of everything that it prints and returns.
         code_bytes (`int`, *optional*, defaults to `65536`):
             Length of its source.
     """
@@ -41,7 +41,7 @@ class Limits:
 @dataclass(frozen=True)
 class Outcome:
     """
-    What became of one call.
+    The outcome of one call.
 
     Attributes:
         value (`object`):
@@ -57,7 +57,7 @@ class Outcome:
 @dataclass(frozen=True)
 class SandboxResult:
     """
-    What became of a submission.
+    The outcome of a submission.
 
     Attributes:
         outcomes (`tuple` of [`Outcome`]):
@@ -71,16 +71,16 @@ class SandboxResult:
 
 
 class SandboxError(RuntimeError):
-    """The sandbox itself could not be set up, which says nothing on the submission."""
+    """The sandbox itself could not be set up, which says nothing about the submission."""
 
 
 def run_code(
     code: str, function: str, calls: list[list], limits: Limits | None = None, isolated: bool = True
 ) -> SandboxResult:
     """
-    Call a function of a submission, each time in a process of its own, which knows the arguments of its call and of no
-    other. Blocks until it is through or stopped. The calls are made in turn, and the first that does not get to its
-    end, by an exception or by returning, ends them.
+    Call a function of a submission, each time in a process of its own, which knows only the arguments of its call.
+    Blocks until all calls have ended or are stopped. The calls are made in turn, and the first one that neither
+    returns nor raises an exception is the last.
 
     Args:
         code (`str`):
@@ -92,8 +92,8 @@ def run_code(
         limits ([`Limits`], *optional*):
             What the submission may use.
         isolated (`bool`, *optional*, defaults to `True`):
-            Whether the kernel keeps the process from files, network and other processes, and limits its memory.
-            Without, only time and output are limited: whatever the trainer may do, the code may do.
+            Whether the kernel blocks the process's access to files, network and other processes, and limits its
+            memory. If not, only time and output are limited: the code may do whatever the trainer may do.
 
     Returns:
         [`SandboxResult`]: What the calls returned, or why there is nothing.
@@ -145,7 +145,7 @@ def run_code(
 
 
 def _send(process: subprocess.Popen, message: object) -> None:
-    """Write a line to the runner. Where that has ended, what it said of it is read next."""
+    """Write a line to the runner. If that has ended, its reason is read next."""
     try:
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()
@@ -155,7 +155,7 @@ def _send(process: subprocess.Popen, message: object) -> None:
 
 
 def _receive(process: subprocess.Popen) -> bytes:
-    """Read a line of the runner, which is not the submission's."""
+    """Read a line that the runner wrote, not the submission."""
     line = process.stdout.readline()
     if line != b"ready\n" and not line.startswith(b"["):
         raise SandboxError((line + process.stdout.read()).decode(errors="replace").strip() or "the sandbox ended")
@@ -184,10 +184,10 @@ def _parse(line: bytes) -> Outcome | str:
 @functools.cache
 def sandbox_limitation() -> str | None:
     """
-    Say why code cannot be isolated on this machine, by trying.
+    Find out, by trying, why code cannot be isolated on this machine.
 
     Returns:
-        `str` or `None`: The reason, `None` if it can.
+        `str` or `None`: The reason, `None` if it can be isolated.
     """
     try:
         # Imports a package that the runner does not: without its capabilities, root may not be able to read it

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Worlds to explore: frozen lakes, Sokoban, and games of textarena."""
 
 from .common import GAME_OVER, NOTHING_HAPPENS
 from .frozen_lake import FrozenLakeEnv, frozen_lake_dataset, frozen_lake_oracle

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""What the worlds have in common: imports, splits and messages of scripted policies."""
 
 import importlib
 import zlib
@@ -20,7 +21,7 @@ SPLITS = ("train", "validation", "test")
 
 def import_games(name: str) -> ModuleType:
     """
-    Import a game library when an environment is made, so that importing the package needs none.
+    Import a game library when an environment is made, so that importing the package does not need it.
 
     Args:
         name (`str`):
@@ -42,11 +43,11 @@ def import_games(name: str) -> ModuleType:
 
 def split_of(level: str) -> str:
     """
-    The split that a level belongs to for good: three fifths train, one fifth validation, one fifth test.
+    The split that a level always belongs to: three fifths train, one fifth validation, one fifth test.
 
     Args:
         level (`str`):
-            All that tells one level from another.
+            Everything that distinguishes one level from another.
 
     Returns:
         `str`: One of [`SPLITS`].

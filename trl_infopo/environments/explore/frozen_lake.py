@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""gymnasium's frozen lake with a hidden map."""
 
 import random
 import re
@@ -26,7 +27,7 @@ lost. Go to the goal with the tool `move`, one step at a time."""
 
 class FrozenLakeEnv(GymnasiumEnv):
     """
-    Cross a frozen lake whose holes show only when one stands next to them: gymnasium's `FrozenLake-v1`, map hidden.
+    Cross a frozen lake whose holes show only from the tiles next to them: gymnasium's `FrozenLake-v1`, map hidden.
 
     - **Observation**: where the agent is and what lies on the four sides: `ice`, `hole`, `goal` or `edge`. The first
       one is appended to the prompt. A step against the edge says [`NOTHING_HAPPENS`], the last one [`GAME_OVER`],
@@ -39,8 +40,8 @@ class FrozenLakeEnv(GymnasiumEnv):
         max_moves (`int`, *optional*, defaults to `30`):
             Number of steps after which the game ends.
         is_slippery (`bool`, *optional*, defaults to `False`):
-            Whether a step goes to either side of where it was meant to go, in two of three cases. Then no policy
-            reaches the goal every time.
+            Whether a step goes to one side of the intended direction in two of three cases. Then no policy reaches the
+            goal every time.
 
     Raises:
         `ImportError`: If gymnasium is not installed.
@@ -81,7 +82,7 @@ class FrozenLakeEnv(GymnasiumEnv):
             lake (`list[str]`):
                 Rows of the map in gymnasium's letters: `S` start, `F` frozen, `H` hole, `G` goal.
             seed (`int`, *optional*, defaults to `0`):
-                Seed of where the agent slips.
+                Seed of the slips.
             **row:
                 Other columns of the dataset, unused.
 
@@ -121,7 +122,7 @@ def frozen_lake_dataset(split: str, num_rows: int, seed: int = 0, size: int = 5)
     """
     Draw lakes for [`FrozenLakeEnv`] with gymnasium's own generator, each with a way to the goal.
 
-    Seven tiles of ten are frozen. A lake belongs to one split for good, by a hash of its map.
+    Seven tiles of ten are frozen. A hash of its map assigns each lake to one split.
 
     Args:
         split (`str`):
@@ -137,7 +138,7 @@ def frozen_lake_dataset(split: str, num_rows: int, seed: int = 0, size: int = 5)
         [`~datasets.Dataset`]: Dataset with the columns `prompt` (conversational), `lake` and `seed`.
 
     Raises:
-        `ValueError`: If there is no such split, or a number is no whole number or out of range.
+        `ValueError`: If there is no such split, or a number is not a whole number or is out of range.
     """
     from datasets import Dataset
 
@@ -158,7 +159,8 @@ def frozen_lake_dataset(split: str, num_rows: int, seed: int = 0, size: int = 5)
 
 def frozen_lake_oracle(messages: list[dict], tools: list[Callable]) -> dict:
     """
-    Explore the lake: go the shortest way to the goal that what was seen so far allows, and take the unseen for ice.
+    Explore the lake: follow the shortest path to the goal, given the tiles seen so far, and assume that unseen tiles
+    are ice.
 
     It never steps onto a tile that it has not seen, since it has seen the four next to it.
 

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Base of environments whose world is a gymnasium environment."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,14 @@ class GymnasiumEnv:
     """
     Base of environments whose world is a gymnasium environment with discrete actions.
 
-    A subclass names the actions, says what an observation reads like, makes the world in `reset`, and gives the agent
-    a tool.
+    A subclass names the actions, puts observations into words, makes the world in `reset`, and gives the agent a tool.
 
-    - **Observation**: what `_describe` says. An action after which the agent would read the same again, one that does
-      not exist and one after the end say [`NOTHING_HAPPENS`], the action that ends the game [`GAME_OVER`].
+    - **Observation**: what `_describe` returns. The agent reads [`NOTHING_HAPPENS`] after an action that changes
+      nothing that it sees, one that does not exist and one after the end, and [`GAME_OVER`] after the action that ends
+      the game.
     - **Tools**: none, the subclass adds its own.
-    - **Reward**: the return, the sum of gymnasium's rewards. A subclass whose game pays outside of [0, 1] has its own
-      `get_reward`.
+    - **Reward**: the return, the sum of gymnasium's rewards. A subclass whose game has rewards outside of [0, 1] has
+      its own `get_reward`.
     - **End**: where gymnasium terminates or truncates.
 
     Example:
@@ -64,7 +65,7 @@ class GymnasiumEnv:
 
     def get_reward(self) -> float:
         """
-        Add up what gymnasium paid.
+        Sum gymnasium's rewards.
 
         Returns:
             `float`:
@@ -83,7 +84,7 @@ class GymnasiumEnv:
                 Seed of its randomness.
 
         Returns:
-            `str`: The first observation, on a paragraph of its own, because TRL appends it to the prompt.
+            `str`: The first observation, as a separate paragraph, because TRL appends it to the prompt.
         """
         self._world = world
         self._observation, _ = world.reset(seed=seed)

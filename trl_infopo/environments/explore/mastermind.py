@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""A scripted policy for textarena's Mastermind."""
 
 import re
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""textarena's Sokoban behind a tool, with a solver."""
 
 from collections import deque
 from collections.abc import Callable
@@ -30,8 +31,8 @@ class SokobanEnv:
     """
     Sokoban: push boxes onto goals. The levels and the rules are those of textarena's `Sokoban-v0`, behind a tool.
 
-    This is the full-information control among the environments. The first board shows everything and nothing is left
-    to chance, so that a plan made on it and followed blindly solves the level: nothing has to be asked or found out.
+    This is the control with full information among the environments. The first board shows everything and nothing is
+    random, so that a plan made from it and followed blindly solves the level: nothing has to be asked or found out.
     The board after each move only saves the agent from keeping track of it.
 
     - **Observation**: the board after each move, the first one appended to the prompt. A move that is not possible
@@ -106,7 +107,7 @@ class SokobanEnv:
 
     def get_reward(self) -> float:
         """
-        Look whether the level is solved.
+        Check whether the level is solved.
 
         Returns:
             `float`:
@@ -119,8 +120,8 @@ def sokoban_dataset(split: str, num_rows: int, seed: int = 0, num_boxes: int = 2
     """
     Draw levels for [`SokobanEnv`] with textarena's own generator, each checked by a solver.
 
-    Rooms have 6 rows and 6 columns, walls included. The shortest solution has 5 to 15 moves. A level belongs to one
-    split for good, by a hash of its board.
+    Rooms have 6 rows and 6 columns, walls included. The shortest solution has 5 to 15 moves. A hash of its board
+    assigns each level to one split.
 
     Args:
         split (`str`):
@@ -130,13 +131,14 @@ def sokoban_dataset(split: str, num_rows: int, seed: int = 0, num_boxes: int = 2
         seed (`int`, *optional*, defaults to `0`):
             Seed of the draw.
         num_boxes (`int`, *optional*, defaults to `2`):
-            Number of boxes, 1 to 3. Three take textarena a tenth of a second a level to draw, and again to play.
+            Number of boxes, 1 to 3. With three, textarena needs a tenth of a second to draw a level, and again to play
+            it.
 
     Returns:
         [`~datasets.Dataset`]: Dataset with the columns `prompt` (conversational), `seed` and `num_boxes`.
 
     Raises:
-        `ValueError`: If there is no such split, or a number is no whole number or out of range.
+        `ValueError`: If there is no such split, or a number is not a whole number or is out of range.
     """
     from datasets import Dataset
 
@@ -173,7 +175,7 @@ def sokoban_oracle(messages: list[dict], tools: list[Callable]) -> dict:
 
 def solve(text: str) -> list[str] | None:
     """
-    Find a shortest solution, by a breadth-first search over the places of the player and the boxes.
+    Find a shortest solution, by a breadth-first search over the positions of the player and the boxes.
 
     Args:
         text (`str`):

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Games of textarena for one player, in plain text."""
 
 import json
 import random
@@ -21,10 +22,10 @@ MAX_MISSES = 1000
 
 class TextArenaGame:
     """
-    A game of textarena for one player, as a user who answers each message with what the game says to it.
+    A game of textarena for one player, as a user whose reply to each message is the game's answer.
 
-    textarena draws from Python's global random numbers, and seeds them. A game here has random numbers of its own, put
-    in place while it runs, so that it neither disturbs the training nor is disturbed by it.
+    textarena draws from Python's global random numbers, and seeds them. A game here has random numbers of its own,
+    which replace the global ones while it runs, so that game and training do not disturb each other.
 
     Args:
         game_id (`str`):
@@ -68,10 +69,10 @@ class TextArenaGame:
 
         Args:
             seed (`int`):
-                Seed of the level and of what the game leaves to chance.
+                Seed of the level and of the random choices of the game.
 
         Returns:
-            `str`: What there is to see before the first move, empty where the instructions say it all.
+            `str`: The observation before the first move, empty if the instructions contain it.
         """
         self._random_state = random.Random(seed).getstate()
         with self._own_random_numbers():
@@ -89,7 +90,7 @@ class TextArenaGame:
                 Text that contains the move, in the notation of the game.
 
         Returns:
-            `str`: What the game says: one wording for whatever moves nothing, one for the end.
+            `str`: What the game says: one fixed wording for moves without effect, and one for the end.
         """
         if self.done:
             return NOTHING_HAPPENS
@@ -118,7 +119,7 @@ class TextArenaGame:
 
     def level(self) -> str:
         """
-        All that tells this level from another, right after [`TextArenaGame.start`].
+        Everything that distinguishes this level from others, right after [`TextArenaGame.start`].
 
         Returns:
             `str`: The game's state as JSON.
@@ -161,14 +162,14 @@ class TextArenaEnv:
 
     This class takes any game of one player that runs offline. Of those in textarena 0.7, Hangman, Wordle, WordLadder
     and WordSearch need word lists of nltk, GuessWho and TwentyQuestions a model behind an API, and Countdown and
-    Slitherlink mix up their own messages. Some games, LightsOut among them, tell the player how much is done: look at
-    what a game says before training on it.
+    Slitherlink mix up their own messages. Some games, LightsOut among them, tell the player how much is done: read
+    what a game says before you train on it.
 
     - **Observation**: the instructions and the first position are appended to the prompt, then the game answers each
       message of the agent. An illegal move says [`NOTHING_HAPPENS`], the last one [`GAME_OVER`], won or lost.
     - **Tools**: none.
-    - **Reward**: 1 when the game is won, else 0. The partial credit that textarena pays is left out: it also goes to
-      who does not read the answers.
+    - **Reward**: 1 when the game is won, else 0. The partial credit of textarena is left out: a player who does not
+      read the answers gets it as well.
     - **End**: when the game ends, after the number of turns that the instructions name, or at the second illegal move
       in a row.
 
@@ -227,7 +228,7 @@ class TextArenaEnv:
 
     def get_reward(self) -> float:
         """
-        Look whether the game is won.
+        Check whether the game is won.
 
         Returns:
             `float`:
@@ -252,7 +253,7 @@ def draw_seeds(
         seed (`int`):
             Seed of the draw.
         is_wanted (`Callable[[str], bool]`, *optional*):
-            Says from the first position whether to take a level.
+            Decides from the first position whether to take a level.
 
     Returns:
         `list[int]`: The seeds.
@@ -284,7 +285,7 @@ def text_game_dataset(
     """
     Draw games for [`TextArenaEnv`] of the same `game_id` and options.
 
-    A level, such as the code to find, belongs to one split for good, by a hash of the game's state at the start.
+    A hash of the game's state at the start assigns each level, such as the code to find, to one split.
 
     Args:
         split (`str`):

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""Tool decisions: the help desk of a shop, with a policy, a database and customers."""
 
 from .env import HelpdeskEnv
 from .oracle import helpdesk_oracle

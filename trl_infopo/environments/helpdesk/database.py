@@ -94,14 +94,14 @@ NO_RECORD = "There is no such record."
 
 
 class ShopError(Exception):
-    """The database has no such record, or the record does not allow what was asked for. The text is for the agent."""
+    """The database has no such record, or the record does not allow what was asked for. The agent reads the text."""
 
 
 class Shop:
     """
     A fresh copy of the shop's database, with the operations of the desk.
 
-    The operations keep the database consistent. They know nothing of the shop's policy: a shipped order can be
+    The operations keep the database consistent. They do not enforce the shop's policy: a shipped order can be
     cancelled here, and an old item returned.
     """
 
@@ -219,7 +219,7 @@ class Shop:
         return {table: cursor.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall() for table in TABLES}
 
     def equals(self, other: "Shop") -> bool:
-        """Whether both hold the same, however it came about. Equal files tell it twenty times as fast as the rows."""
+        """Whether both have the same content. Equal files show it twenty times as fast as the rows."""
         return self.db.serialize() == other.db.serialize() or self.snapshot() == other.snapshot()
 
     def _row(self, query: str, *values: str) -> sqlite3.Row:
@@ -250,7 +250,7 @@ class Shop:
 
 
 def money(cents: int) -> str:
-    """Cents as the shop writes them, such as `"$45.50"`."""
+    """An amount in cents as the shop writes it, such as `"$45.50"`."""
     return f"${cents / 100:.2f}"
 
 

@@ -1,5 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
+"""The environment of the help desk: its tools, its reward and its end."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,23 +17,23 @@ class HelpdeskEnv:
     The customer says only what kind of thing they want (`"I want to cancel an order."`) and answers when asked: who
     they are, which order, which item, why. The agent looks things up, changes the database as far as the policy in
     the system prompt allows, and tells the customer what they need to know. Some requests must be refused. The
-    database is an in-memory SQLite database, a fresh copy for every episode. The tools keep it consistent, the policy
-    is up to the agent: a shipped order can be cancelled, and doing so is wrong.
+    database is an in-memory SQLite database, a fresh copy for every episode. The tools keep it consistent, but the
+    agent must follow the policy itself: a shipped order can be cancelled, although doing so is wrong.
 
     - **Observation**: the request comes with the prompt, the customer's answers as user messages, and records as tool
-      results. No observation depends on the reward. A tool says nothing twice: what brings nothing new reads
+      results. No observation depends on the reward. No tool says the same twice: a result that brings nothing new is
       [`~trl_infopo.users.NOTHING_TO_ADD`], as with the scripted user, and that is the placeholder too.
     - **Tools**: `find_customer`, `list_orders`, `get_order` and `get_product` read, `cancel_order`, `change_address`,
       `return_item` and `exchange_item` write, `close_ticket` ends the episode.
-    - **Reward**: 1 when every table holds exactly what it should, and the customer was told the amount or date that
-      they must be told, else 0. What the agent names counts over the whole conversation, so that reading out the
-      database tells nothing: where nothing may change (a price, a question, a refusal) it names the right value and
-      no other, where something changes at most three amounts and dates. Saying one again is free, and so are the
-      return fee and the dates of the policy. A refusal is right when nothing was changed and the date that forbids
-      the request was told. An agent that does not ask can still guess: there are two reasons, three questions, and
-      four or five options of a product.
-    - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, what was changed and said by then
-      counts, so that an episode that is cut off is scored too.
+    - **Reward**: 1 when every table has exactly the right content, and the customer was told the amount or date that
+      they must be told, else 0. The amounts and dates that the agent names are counted over the whole conversation, so
+      that reading out the database is no solution: where nothing may change (a price, a question, a refusal), it must
+      name the right value and no other; where something changes, at most three amounts and dates. Repeating one does
+      not count, nor do the return fee and the dates of the policy. A refusal is right when nothing was changed and the
+      date that forbids the request was told. An agent that does not ask can still guess: there are two reasons, three
+      questions, and four or five options of a product.
+    - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, everything that was changed and said
+      by then counts, so that an episode that is cut off is scored too.
 
     Args:
         make_user ([`~trl_infopo.users.UserFactory`], *optional*, defaults to [`~trl_infopo.users.ScriptedUser`]):
@@ -89,7 +90,7 @@ class HelpdeskEnv:
 
     def get_reward(self) -> float:
         """
-        Compare the database and what the customer was told with what should be.
+        Compare the database, and what the customer was told, with what is right.
 
         Returns:
             `float`: 1.0 if both are right, else 0.0.
@@ -104,7 +105,7 @@ class HelpdeskEnv:
         return float(self._shop.equals(expected))
 
     def _answer(self, operation: Callable[..., str | None], *arguments: str) -> str:
-        """What an operation on the database says, unless it was said before."""
+        """The result of an operation on the database, unless it was said before."""
         if self.done:
             return NOTHING_TO_ADD
         try:
@@ -233,7 +234,7 @@ class HelpdeskEnv:
 
 
 class _Listener:
-    """Writes down what the agent says to a user, whoever plays the user."""
+    """Records what the agent says to a user of any kind."""
 
     def __init__(self, user: UserSimulator, heard: list[str]):
         self._user = user

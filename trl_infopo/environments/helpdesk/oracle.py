@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted agent that solves every ticket by asking, reading, acting and telling. It sees the messages alone."""
+"""A scripted agent that solves every ticket by asking, reading, acting and telling. It sees only the messages."""
 
 import re
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class _Conversation:
         self.messages = messages[start + 1 :]
 
     def said(self, pattern: str, since: str | None = None) -> re.Match | None:
-        """The last thing like that which the customer said, at all or since a question was first asked."""
+        """The last match in what the customer said, at all or since a question was first asked."""
         spoken = [(message["role"], message["content"]) for message in self.messages]
         if since is not None:
             start = spoken.index(("assistant", since)) if ("assistant", since) in spoken else len(spoken)
@@ -172,7 +172,7 @@ def _take_back(talk: _Conversation, order: str) -> dict:
 
 
 def _write(talk: _Conversation, tool: str, /, **arguments: str) -> dict:
-    """Change the database, then say what it cost or brought."""
+    """Change the database, then tell the cost or the refund."""
     result = talk.result(tool)
     if result is None:
         return _call(tool, **arguments)

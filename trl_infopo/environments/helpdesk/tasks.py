@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What customers want: goals drawn from the database, the user who has one, and what counts as reaching it."""
+"""The goals of customers, drawn from the database, with the user who has one, and the test of reaching it."""
 
 import functools
 import random
@@ -106,11 +106,11 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 @dataclass(frozen=True)
 class Goal:
     """
-    What a customer wants, and how they say it. One row of the dataset holds one.
+    What a customer wants, and how they say it. Each row of the dataset has one.
 
     Attributes:
         wish (`str`):
-            What they ask for, a key of `REQUESTS`.
+            The kind of request, a key of `REQUESTS`.
         order_id, item_id (`str`, *optional*):
             What it is about.
         variant_id (`str`, *optional*):
@@ -144,7 +144,7 @@ class Task:
 
     Attributes:
         scenario ([`~trl_infopo.users.Scenario`]):
-            What the user plays from.
+            The scenario of the user.
         write (`tuple[str, ...]`, *optional*):
             The operation of [`Shop`] that makes the right database, and its arguments. `None` where nothing may
             change.
@@ -159,8 +159,9 @@ class Task:
     @property
     def max_named(self) -> int:
         """
-        How many amounts and dates the agent may name in the whole conversation. Where nothing may change, words alone
-        decide: two values would be a guess. A change is decided by the database, and an exchange has two prices.
+        How many amounts and dates the agent may name in the whole conversation. Where nothing may change, only words
+        decide, and two values would be a guess. Where something changes, the database decides, and an exchange has two
+        prices.
         """
         return 1 if self.write is None else 3
 
@@ -226,11 +227,11 @@ def build_task(goal: Goal, seed: int, shop: Shop) -> Task:
 
 def tells(messages: Iterable[str], value: int | str, max_named: int) -> bool:
     """
-    Whether a conversation tells an amount or a date, and does not read out the database until it is hit.
+    Whether a conversation tells an amount or a date, without reading out the database.
 
     Args:
         messages (`Iterable[str]`):
-            All that the agent said.
+            All messages of the agent.
         value (`int` or `str`):
             Amount in cents, or date such as `"2026-06-03"`.
         max_named (`int`):
@@ -380,8 +381,8 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0, kinds: Sequence[s
     """
     Draw tickets for [`HelpdeskEnv`], each with the hidden goal of its user.
 
-    A customer belongs to one split for good, with all orders, by a hash of the customer's number; so does the option
-    of a product that a price is asked for. No seed lets a held-out goal into training.
+    A hash of the customer's number assigns each customer, with all orders, to one split; the same holds for the option
+    of a product whose price is asked for. No seed puts a held-out goal into training.
 
     Args:
         split (`str`):
@@ -401,7 +402,8 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0, kinds: Sequence[s
 
     Raises:
         `ValueError`:
-            If there is no such split or kind, or the number of rows or the seed is no whole number or too small.
+                        If there is no such split or kind, or the number of rows or the seed is not a whole number or
+                        is too small.
 
     Example:
 

@@ -46,11 +46,11 @@ class Function:
         signature (`str`):
             Name and arguments, such as `"slugify(title)"`.
         request (`str`):
-            What it does, to go on after "I need a Python function that". Says all but the details.
+            What it does, to continue "I need a Python function that". Says everything except the details.
         template (`str`):
             Its source, with `$topic` where a detail matters.
         details (`tuple` of [`Detail`]):
-            What is left open.
+            The details that the request leaves open.
         draw_call (`Callable[[random.Random], list]`):
             Draws the arguments of a call, such that all variants often return something different.
     """
@@ -91,7 +91,7 @@ def catalogue() -> dict[str, Function]:
 
 
 def split_of(name: str, variant: tuple[str, ...]) -> str:
-    """The split to which a task belongs for good, by a hash."""
+    """The split to which a hash assigns a task."""
     share = zlib.crc32(f"{name} {variant}".encode()) % 10
     return "test" if share < 2 else "validation" if share == 2 else "train"
 
@@ -101,8 +101,8 @@ def hidden_calls(name: str) -> list[list]:
     """
     The calls that test a function, whatever its details.
 
-    On each of them no two variants return the same. So the calls tell nothing about the details, and of a submission
-    that knows them all and asks nothing, each call is passed for one variant at most.
+    On each of them, all variants return different values. So the calls reveal nothing about the details, and a
+    submission that knows them all and asks nothing passes each call for at most one variant.
 
     Args:
         name (`str`):
