@@ -114,13 +114,13 @@ def without_tools() -> Iterator[None]:
     """
     from trl.trainer import grpo_trainer
 
-    walls = {
+    disabled = {
         "supports_tool_calling": lambda processing_class: True,
         "add_response_schema": lambda processing_class: processing_class,
         "is_chat_template_prefix_preserving": lambda processing_class: True,
     }
-    functions = {name: getattr(grpo_trainer, name) for name in walls}
-    vars(grpo_trainer).update(walls)
+    functions = {name: getattr(grpo_trainer, name) for name in disabled}
+    vars(grpo_trainer).update(disabled)
     try:
         yield
     finally:

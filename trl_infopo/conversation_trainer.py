@@ -39,7 +39,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     `done`.
 
     Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
-    or set in `__init__`, with a `done` in the class body, or with `tool_schemas`. It overrides:
+    or set in `__init__`, with a `done` in the class body, with `tool_schemas`, or with an `on_end` that TRL cannot show
+    to an agent. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
@@ -56,7 +57,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
 
     def __init__(self, model, reward_funcs, args, **kwargs):
-        self._converses, walls, factories = False, nullcontext(), []
+        self._converses, tool_checks, factories = False, nullcontext(), []
         if (factory := kwargs.get("environment_factory")) is not None:
             if isinstance(factory, dict):
                 kwargs["environment_factory"] = {name: CheckedFactory(make) for name, make in factory.items()}
@@ -67,7 +68,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             self._converses = any(factory.converses for factory in factories)
             check_names_of_tools(kwargs.get("tools") or [], factories)
             if self._converses and not kwargs.get("tools") and not any(factory.tools for factory in factories):
-                walls = without_tools()
+                tool_checks = without_tools()
 
         has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.tools for factory in factories)
         if factories and not has_turns and (args.info_gain_coef != 0 or args.log_information_gain):
@@ -79,7 +80,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             )
         for name in ("train_dataset", "eval_dataset"):
             check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
-        with walls:
+        with tool_checks:
             super().__init__(model, reward_funcs, args=args, **kwargs)
 
         # TRL asks one environment after the other
