@@ -39,8 +39,8 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     `done`.
 
     Its conversation loop runs where an environment asks for it, with a `user` that can `reply`, annotated in the class
-    or set in `__init__`, with a `done` in the class body, with `tool_schemas`, or with an `on_end` that TRL cannot show
-    to an agent. It overrides:
+    or set in `__init__`, with a `done` in the class body, with `tool_schemas`, or with an `on_end` that TRL cannot
+    show to an agent. It overrides:
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
