@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -19,6 +20,7 @@ from ._environment import (
     find_tools,
     find_user,
     has_schemas,
+    hears_actions,
     hears_end,
     is_done,
     is_thread_safe,
@@ -193,7 +195,8 @@ def converse(
     Each round runs what the actions call for, then lets the policy act on what came back. An assistant message with
     tool calls runs them and is not shown to the user; one without goes to the environment's `user`. What looks like a
     tool call and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`], and so does a message that says
-    nothing, as [`EMPTY_MESSAGE`]. An environment with an `on_end` is told when its episode has ended.
+    nothing, as [`EMPTY_MESSAGE`]. An environment with an `on_action` is told each other message of the assistant before
+    it is played, and one with an `on_end` when its episode has ended.
 
     Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
     together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the
@@ -221,7 +224,7 @@ def converse(
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
         `ValueError`: If an environment declares a user and has none, or shares one that remembers.
-        `RuntimeError`: If an `on_end` fails. It names the episode.
+        `RuntimeError`: If an `on_action` or an `on_end` fails. It names the episode.
     """
     synchronize = synchronize or _raise_here
     goes_on, is_checked = True, False
@@ -624,6 +627,18 @@ def _tell_end(episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, co
         ending.episode.stop_reason = encodable(ending.result)
 
 
+def _tell_actions(episodes: list[Episode], event_loop: asyncio.AbstractEventLoop, concurrency: int) -> None:
+    """Tell environments what the agent does, before it is played."""
+    told = [
+        _Call(episode, episode.environment.on_action, {"message": deepcopy(episode.completion[-1])}, None)
+        for episode in episodes
+        if hears_actions(episode.environment)
+    ]
+    _run_together([[action] for action in told], event_loop, concurrency)
+    for action in told:
+        action.raise_failure("on_action")
+
+
 def _bring_feedback(
     episodes: list[Episode],
     event_loop: asyncio.AbstractEventLoop,
@@ -650,6 +665,7 @@ def _bring_feedback(
         else:
             playing.append((episode, _calls(episode, timeout)))
 
+    _tell_actions([episode for episode, _ in playing], event_loop, concurrency)
     _run_together([calls for _, calls in playing], event_loop, concurrency)
     for episode, calls in playing:
         for ended in calls:

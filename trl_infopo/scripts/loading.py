@@ -196,6 +196,67 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
     return partial(factory, **{argument: choice})
 
 
+def read_mapping(name: str, value: dict | str | None, example: str) -> dict[str, Any] | None:
+    """
+    Read an option that is a mapping in a file, and JSON on a command line.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        value (`dict` or `str`, *optional*):
+            Its value.
+        example (`str`):
+            What it could be.
+
+    Returns:
+        `dict[str, Any]`: The mapping, or `None` where nothing was said.
+
+    Raises:
+        `ValueError`: If it is neither a mapping nor JSON of one.
+    """
+    mapping = value
+    if isinstance(value, str):
+        try:
+            mapping = json.loads(value)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"`{name}` is {value!r}, which is not JSON: {error}") from None
+    if mapping is not None and not isinstance(mapping, dict):
+        raise ValueError(f"`{name}` is {value!r}, write a JSON object like {example}.")
+    return mapping
+
+
+def configure(factory: Callable, options: dict[str, Any] | None) -> Callable:
+    """
+    Give arguments to what makes an environment.
+
+    Args:
+        factory (`Callable`):
+            Class or function.
+        options (`dict[str, Any]`, *optional*):
+            Its arguments by name.
+
+    Returns:
+        `Callable`: What makes the environment with them.
+
+    Raises:
+        `ValueError`: If it does not take them.
+    """
+    if not options:
+        return factory
+    try:
+        inspect.signature(factory).bind_partial(**options)
+    except TypeError as error:
+        known = list(inspect.signature(factory).parameters)
+        near = next((hint for name in options if name not in known and (hint := did_you_mean(name, known))), "")
+        raise ValueError(
+            f"`environment_kwargs` is {show(options)}, which the environment does not take: {error}. It takes "
+            f"{known}.{near}"
+        ) from None
+    except ValueError:  # written in C: nobody knows
+        pass
+    return partial(factory, **options)
+
+
 def check_factory(path: str, factory: Callable) -> None:
     """
     Check that what makes an environment needs nothing more.
@@ -271,7 +332,11 @@ def check_dataset(name: str, path: str) -> None:
 
 
 def load_rows(
-    path: str, name: str = "dataset", split: str = "train", config: str | None = None
+    path: str,
+    name: str = "dataset",
+    split: str = "train",
+    config: str | None = None,
+    options: dict[str, Any] | None = None,
 ) -> "Dataset | list[dict]":
     """
     Load the tasks that an option names.
@@ -279,13 +344,16 @@ def load_rows(
     Args:
         path (`str`):
             Import path of a dataset, of a list of rows, or of a function that makes one; a file of JSON lines, or of
-            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read.
+            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read. A function
+            gets those of `split` and `options` that it has arguments for.
         name (`str`, *optional*, defaults to `"dataset"`):
             Name of the option.
         split (`str`, *optional*, defaults to `"train"`):
-            Split of a dataset of the hub.
+            Split of a dataset of the hub, or of what a function makes.
         config (`str`, *optional*):
             Configuration of a dataset of the hub.
+        options (`dict[str, Any]`, *optional*):
+            Arguments of the environment, of which a function may take some as well, such as a `domain`.
 
     Returns:
         [`~datasets.Dataset`] or `list[dict]`: The rows.
@@ -295,7 +363,7 @@ def load_rows(
     """
     if is_import_path(path):
         rows = load_object(name, path)
-        rows = rows() if callable(rows) else rows
+        rows = rows(**_taken(rows, {**(options or {}), "split": split})) if callable(rows) else rows
         if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
             raise ValueError(f"`{name}` is {path!r}, which is {show(rows)}: name rows, or a function that makes them.")
         return rows
@@ -313,6 +381,15 @@ def load_rows(
             f"`{name}` is {path!r}, which cannot be read: {reason} Write a file of JSON, an import path, "
             "my_module:rows, or a dataset of the hub."
         ) from error
+
+
+def _taken(function: Callable, options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that a function has arguments for."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C: nobody knows
+        return {}
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 def _read_json(name: str, path: str) -> list[dict]:

@@ -28,6 +28,7 @@ from .loading import (
     TRL_REWARDS,
     check_dataset,
     check_factory,
+    configure,
     is_import_path,
     is_on_hub,
     load_callable,
@@ -35,6 +36,7 @@ from .loading import (
     load_reward,
     load_rows,
     load_user,
+    read_mapping,
 )
 from .options import read_options
 
@@ -75,6 +77,8 @@ class TrainArguments:
     Args:
         environment (`str`, *optional*):
             Environment: a key of `ENVIRONMENTS`, or an import path.
+        environment_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the environment, on the command line as JSON.
         user (`str`, *optional*):
             User: name of a persona, `chat:<model>`, or the import path of a `UserFactory`.
         user_base_url (`str`, *optional*):
@@ -107,6 +111,13 @@ class TrainArguments:
     environment: str | None = field(
         default=None,
         metadata={"help": f"What the agent acts in: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."},
+    )
+    environment_kwargs: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "Arguments of the environment as a JSON object. A function that makes the `dataset` gets those "
+            "that it has arguments for."
+        },
     )
     user: str | None = field(
         default=None,
@@ -150,6 +161,7 @@ class TrainArguments:
     )
 
     def __post_init__(self):
+        self.environment_kwargs = read_mapping("environment_kwargs", self.environment_kwargs, '{"domain": "retail"}')
         check_fields(self, positive=["num_tasks", "num_eval_tasks"])
         if self.environment is None and self.dataset is None:
             raise ValueError(
@@ -184,7 +196,7 @@ def load_task(args: TrainArguments) -> dict[str, Any]:
     """
     factory = None
     if args.environment is not None:
-        factory = load_environment(args.environment)
+        factory = configure(load_environment(args.environment), args.environment_kwargs)
         if args.user is not None:
             factory = load_user("user", args.user, factory, args.user_base_url)
         check_factory(args.environment, factory)
@@ -237,7 +249,7 @@ def _load_dataset(args: TrainArguments, name: str, split: str) -> "Dataset":
     from datasets import Dataset
 
     path = getattr(args, name)
-    rows = load_rows(path, name, split, args.dataset_config)
+    rows = load_rows(path, name, split, args.dataset_config, args.environment_kwargs)
     if hasattr(rows, "column_names"):
         return rows
     try:
