@@ -195,8 +195,8 @@ def converse(
     Each round runs what the actions call for, then lets the policy act on what came back. An assistant message with
     tool calls runs them and is not shown to the user; one without goes to the environment's `user`. What looks like a
     tool call and cannot be parsed goes back to the agent, as [`MALFORMED_CALL`], and so does a message that says
-    nothing, as [`EMPTY_MESSAGE`]. An environment with an `on_action` is told each other message of the assistant before
-    it is played, and one with an `on_end` when its episode has ended.
+    nothing, as [`EMPTY_MESSAGE`]. An environment with an `on_action` is told each other message of the assistant
+    before it is played, and one with an `on_end` when its episode has ended.
 
     Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
     together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the

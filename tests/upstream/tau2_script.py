@@ -5,6 +5,7 @@ that plays upstream's user and judge.
 """
 
 import json
+from ast import literal_eval
 
 from oracle_server import completion
 
@@ -12,65 +13,46 @@ from oracle_server import completion
 BYE = "###STOP###"
 
 
-def task_of(tasks, text):
-    """The task that a text names between brackets."""
-    return tasks[json.loads(text[text.index("<<") + 2 : text.index(">>")])]
+def answer(request):
+    """An endpoint that plays a user who does what the agent asks for, and a judge to whom all is met."""
+    _, *messages = request["messages"]
+    text = messages[-1]["content"]
+    if "expectedOutcomes" in text:
+        return completion({"role": "assistant", "content": json.dumps({"results": verdicts(text)})})
+    if messages[-1]["role"] == "user" and text.startswith("Please: "):
+        function = json.loads(text.removeprefix("Please: "))
+        call = {"id": f"u{len(messages)}", "type": "function", "function": function}
+        return completion({"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls")
+    said = "Hello." if len(messages) == 1 else f"Thanks! {BYE}" if "Goodbye" in text else "I see."
+    return completion({"role": "assistant", "content": said})
 
 
-def make_endpoint(tasks):
-    """Answers as the user of whatever task upstream's system prompt holds, and as a judge to whom all is met."""
-    names = {str(task.user_scenario): name for name, task in tasks.items()}
-
-    def answer(request):
-        system, *messages = request["messages"]
-        if "expectedOutcomes" in messages[-1]["content"]:
-            return completion({"role": "assistant", "content": json.dumps({"results": verdicts(messages[-1])})})
-        if len(messages) == 1:
-            found = [name for scenario, name in names.items() if scenario in system["content"]]
-            return completion({"role": "assistant", "content": f"Hello, <<{json.dumps(max(found, key=len))}>>."})
-        text = messages[-1]["content"]
-        if messages[-1]["role"] == "user" and text.startswith("Please: "):
-            function = json.loads(text.removeprefix("Please: "))
-            call = {"id": f"u{len(messages)}", "type": "function", "function": function}
-            return completion({"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls")
-        if messages[-1]["role"] == "tool":
-            return completion({"role": "assistant", "content": "Done."})
-        return completion({"role": "assistant", "content": f"Thanks! {BYE}" if "Goodbye" in text else "I see."})
-
-    return answer
+def verdicts(text):
+    asked = text.split("expectedOutcomes:")[1].strip()
+    return [{"expectedOutcome": text, "reasoning": "seen", "metExpectation": True} for text in literal_eval(asked)]
 
 
-def verdicts(message):
-    asked = message["content"].split("expectedOutcomes:")[1].strip()
-    return [{"expectedOutcome": text, "reasoning": "seen", "metExpectation": True} for text in eval(asked)]
-
-
-def make_gold(tasks):
-    """A policy that does the gold actions of the task that the user names, two of its own in a row at once."""
-
-    def play(messages, tools):
-        opening = next(message for message in messages if message["role"] == "user")
-        task = task_of(tasks, opening["content"])
-        done = sum(
-            len(m.get("tool_calls") or []) + (m.get("content") or "").startswith("Please: ")
-            for m in messages
-            if m["role"] == "assistant"
-        )
-        left = (task.evaluation_criteria.actions or [])[done:]
-        if not left:
-            said = " ".join(task.evaluation_criteria.communicate_info or [])
-            return {"role": "assistant", "content": f"{said} Goodbye.".strip()}
-        if left[0].requestor == "user":
-            function = {"name": left[0].name, "arguments": json.dumps(left[0].arguments)}
-            return {"role": "assistant", "content": f"Please: {json.dumps(function)}"}
-        calls = []
-        for action in left[:2]:
-            if action.requestor == "user":
-                break
-            calls.append({"type": "function", "function": {"name": action.name, "arguments": action.arguments}})
-        return {"role": "assistant", "content": "One moment.", "tool_calls": calls}
-
-    return play
+def play_gold(messages, tools):
+    """Do the gold actions of a task, two of its own in a row at once, and ask the user for theirs."""
+    task = tools[0]._environment.task
+    done = sum(
+        len(m.get("tool_calls") or []) + (m.get("content") or "").startswith("Please: ")
+        for m in messages
+        if m["role"] == "assistant"
+    )
+    left = (task.evaluation_criteria.actions or [])[done:]
+    if not left:
+        said = " ".join(task.evaluation_criteria.communicate_info or [])
+        return {"role": "assistant", "content": f"{said} Goodbye.".strip()}
+    if left[0].requestor == "user":
+        function = {"name": left[0].name, "arguments": json.dumps(left[0].arguments)}
+        return {"role": "assistant", "content": f"Please: {json.dumps(function)}"}
+    calls = []
+    for action in left[:2]:
+        if action.requestor == "user":
+            break
+        calls.append({"type": "function", "function": {"name": action.name, "arguments": action.arguments}})
+    return {"role": "assistant", "content": "One moment.", "tool_calls": calls}
 
 
 def do_nothing(messages, tools):

@@ -204,7 +204,7 @@ class Tau2Env:
             self._check_end()
 
     def call_tool(self, name: str, arguments: dict) -> str:
-        """What a tool of the agent's gives, an error included. The calls of a message run together, as upstream does."""
+        """What a tool gives the agent, an error included. The calls of a message run together, as upstream does it."""
         if self._message is not None:
             if self.done:  # the user said goodbye in their opening
                 raise RuntimeError("The conversation has ended.")
@@ -250,7 +250,7 @@ class Tau2Env:
         return info.reward
 
     def _play(self) -> str | None:
-        """Let upstream go on with the agent's message until it is the agent's turn: what the user said, if they did."""
+        """Let upstream go on until it is the agent's turn again, and return what the user said, if they did."""
         tau2, orchestrator = load_upstream(), self.orchestrator
         orchestrator.agent.message = self._message
         while not orchestrator.done and not (
@@ -294,7 +294,7 @@ class Tau2User:
 
 def tau2_dataset(domain: str = "retail", split: str = "train", num_tasks: int | None = None) -> "Dataset":
     """
-    The tasks of a domain. The prompts are what upstream's agents begin with: instructions and policy, and the greeting.
+    The tasks of a domain. Prompts are what upstream's agents begin with: instructions and policy, and the greeting.
 
     Args:
         domain (`str`, *optional*, defaults to `"retail"`):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""τ²-bench's language models: its user simulator and its judge, at any endpoint, repeated where they fail, and loud."""
+"""The language models of τ²-bench, its user simulator and its judge: at any endpoint, and loud where they fail."""
 
 import json
 import os
@@ -107,7 +107,7 @@ class LanguageModel:
                 break
             time.sleep(min(self.backoff * 2**i, MAX_WAIT) * random.uniform(0.5, 1.0))
         raise UserSimulatorError(
-            f"The {self.role} model {self.name!r} of τ²-bench gave no answer in {i + 1} attempts. The last one: {cause}"
+            f"The {self.role} model {self.name!r} of τ²-bench gave no answer in {i + 1} attempts. Last one: {cause}"
         )
 
 

@@ -97,8 +97,8 @@ class EvalArguments:
             Seed of the tasks, the sampling and the bootstrap.
 
     Raises:
-        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` or `environment_kwargs` is
-            no JSON object.
+        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` or
+            `environment_kwargs` is no JSON object.
     """
 
     policies: list[str] = field(
@@ -358,8 +358,8 @@ def main(argv: list[str] | None = None) -> None:
         if args.dataset is None:
             dataset = ENVIRONMENTS[args.environment].make_dataset(args.split, args.num_tasks, args.seed)
         else:
-            rows = load_rows(args.dataset, split=args.split, options=args.environment_kwargs)
-            dataset = list(islice(rows, args.num_tasks))
+            tasks = load_rows(args.dataset, split=args.split, options=args.environment_kwargs)
+            dataset = list(islice(tasks, args.num_tasks))
     except (ValueError, ImportError) as error:
         parser.error(str(error))
 
