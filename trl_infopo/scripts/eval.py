@@ -67,6 +67,8 @@ class EvalArguments:
             Users: names of personas, `chat:<model>`, or import paths.
         dataset (`str`, *optional*):
             Tasks: an import path, a file of JSON, or a dataset of the hub.
+        dataset_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of a function that makes the tasks, on the command line as JSON.
         split (`str`, *optional*, defaults to `"test"`):
             Split of the environment's tasks, or of a dataset of the hub.
         num_tasks (`int`, *optional*, defaults to `100`):
@@ -97,8 +99,8 @@ class EvalArguments:
             Seed of the tasks, the sampling and the bootstrap.
 
     Raises:
-        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` or
-            `environment_kwargs` is no JSON object.
+        `ValueError`: If an argument is of another type or out of range, or one of the `..._kwargs` is no
+            JSON object.
     """
 
     policies: list[str] = field(
@@ -115,10 +117,7 @@ class EvalArguments:
     )
     environment_kwargs: dict | str | None = field(
         default=None,
-        metadata={
-            "help": "Arguments of the environment as a JSON object. A function that makes the `dataset` gets those "
-            "that it has arguments for."
-        },
+        metadata={"help": "Arguments of what makes the environment, as a JSON object."},
     )
     users: list[str] = field(
         default_factory=lambda: ["plain"],
@@ -134,6 +133,10 @@ class EvalArguments:
             "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
             "lines or a dataset of the hub. Built-in environments have theirs."
         },
+    )
+    dataset_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of the function that `dataset` names, as a JSON object."},
     )
     split: str = field(
         default="test",
@@ -225,7 +228,8 @@ class EvalArguments:
         self.chat_template_kwargs = read_mapping(
             "chat_template_kwargs", self.chat_template_kwargs, '{"enable_thinking": false}'
         )
-        self.environment_kwargs = read_mapping("environment_kwargs", self.environment_kwargs, '{"domain": "retail"}')
+        for name in ("environment_kwargs", "dataset_kwargs"):
+            setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_fields(self, positive=["num_runs", "max_turns", "max_completion_length", "batch_size"])
         if self.dataset is None and self.environment not in ENVIRONMENTS and is_import_path(self.environment):
             raise ValueError(
@@ -358,7 +362,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.dataset is None:
             dataset = ENVIRONMENTS[args.environment].make_dataset(args.split, args.num_tasks, args.seed)
         else:
-            tasks = load_rows(args.dataset, split=args.split, options=args.environment_kwargs)
+            tasks = load_rows(args.dataset, split=args.split, options=args.dataset_kwargs)
             dataset = list(islice(tasks, args.num_tasks))
     except (ValueError, ImportError) as error:
         parser.error(str(error))

@@ -225,18 +225,20 @@ def read_mapping(name: str, value: dict | str | None, example: str) -> dict[str,
     return mapping
 
 
-def configure(factory: Callable, options: dict[str, Any] | None) -> Callable:
+def configure(factory: Callable, options: dict[str, Any] | None, name: str = "environment_kwargs") -> Callable:
     """
-    Give arguments to what makes an environment.
+    Give arguments to what makes an environment, or rows.
 
     Args:
         factory (`Callable`):
             Class or function.
         options (`dict[str, Any]`, *optional*):
             Its arguments by name.
+        name (`str`, *optional*, defaults to `"environment_kwargs"`):
+            Name of the option that holds them.
 
     Returns:
-        `Callable`: What makes the environment with them.
+        `Callable`: What makes it with them.
 
     Raises:
         `ValueError`: If it does not take them.
@@ -247,10 +249,10 @@ def configure(factory: Callable, options: dict[str, Any] | None) -> Callable:
         inspect.signature(factory).bind_partial(**options)
     except TypeError as error:
         known = list(inspect.signature(factory).parameters)
-        near = next((hint for name in options if name not in known and (hint := did_you_mean(name, known))), "")
+        near = next((hint for key in options if key not in known and (hint := did_you_mean(key, known))), "")
+        title = getattr(factory, "__name__", type(factory).__name__)
         raise ValueError(
-            f"`environment_kwargs` is {show(options)}, which the environment does not take: {error}. It takes "
-            f"{known}.{near}"
+            f"`{name}` is {show(options)}, which `{title}` does not take: {error}. It takes {known}.{near}"
         ) from None
     except ValueError:  # written in C: nobody knows
         pass
@@ -345,7 +347,7 @@ def load_rows(
         path (`str`):
             Import path of a dataset, of a list of rows, or of a function that makes one; a file of JSON lines, or of
             one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read. A function
-            gets those of `split` and `options` that it has arguments for.
+            that has an argument `split` gets it.
         name (`str`, *optional*, defaults to `"dataset"`):
             Name of the option.
         split (`str`, *optional*, defaults to `"train"`):
@@ -353,20 +355,26 @@ def load_rows(
         config (`str`, *optional*):
             Configuration of a dataset of the hub.
         options (`dict[str, Any]`, *optional*):
-            Arguments of the environment, of which a function may take some as well, such as a `domain`.
+            Further arguments of a function.
 
     Returns:
         [`~datasets.Dataset`] or `list[dict]`: The rows.
 
     Raises:
-        `ValueError`: If there are none, or something is not JSON.
+        `ValueError`: If there are none, something is not JSON, or a function does not take its arguments.
     """
     if is_import_path(path):
         rows = load_object(name, path)
-        rows = rows(**_taken(rows, {**(options or {}), "split": split})) if callable(rows) else rows
+        if callable(rows):
+            rows = configure(rows, options, "dataset_kwargs")
+            rows = rows(split=split) if _has_argument(rows, "split") and "split" not in (options or {}) else rows()
+        elif options:
+            raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
         if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
             raise ValueError(f"`{name}` is {path!r}, which is {show(rows)}: name rows, or a function that makes them.")
         return rows
+    if options:
+        raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
     check_dataset(name, path)
     if Path(path).suffix in (*LINES, *FILES):
         return _read_json(name, path)
@@ -383,13 +391,11 @@ def load_rows(
         ) from error
 
 
-def _taken(function: Callable, options: dict[str, Any]) -> dict[str, Any]:
-    """Those options that a function has arguments for."""
+def _has_argument(function: Callable, name: str) -> bool:
     try:
-        parameters = inspect.signature(function).parameters
+        return name in inspect.signature(function).parameters
     except (TypeError, ValueError):  # written in C: nobody knows
-        return {}
-    return {name: value for name, value in options.items() if name in parameters}
+        return False
 
 
 def _read_json(name: str, path: str) -> list[dict]:

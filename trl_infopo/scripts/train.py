@@ -89,6 +89,8 @@ class TrainArguments:
             Reward functions: import paths, or names of TRL's.
         dataset (`str`, *optional*):
             Tasks: an import path, a file of JSON, or a dataset of the hub.
+        dataset_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of a function that makes the tasks, on the command line as JSON.
         eval_dataset (`str`, *optional*):
             Tasks to evaluate on, in the same ways.
         dataset_config (`str`, *optional*):
@@ -114,10 +116,7 @@ class TrainArguments:
     )
     environment_kwargs: dict | str | None = field(
         default=None,
-        metadata={
-            "help": "Arguments of the environment as a JSON object. A function that makes the `dataset` gets those "
-            "that it has arguments for."
-        },
+        metadata={"help": "Arguments of what makes the environment, as a JSON object."},
     )
     user: str | None = field(
         default=None,
@@ -147,6 +146,10 @@ class TrainArguments:
             "lines or a dataset of the hub. Built-in environments have theirs."
         },
     )
+    dataset_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of functions that `dataset` and `eval_dataset` name, as a JSON object."},
+    )
     eval_dataset: str | None = field(
         default=None, metadata={"help": "The tasks to evaluate on, in the same ways, with `eval_strategy`."}
     )
@@ -161,7 +164,8 @@ class TrainArguments:
     )
 
     def __post_init__(self):
-        self.environment_kwargs = read_mapping("environment_kwargs", self.environment_kwargs, '{"domain": "retail"}')
+        for name in ("environment_kwargs", "dataset_kwargs"):
+            setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_fields(self, positive=["num_tasks", "num_eval_tasks"])
         if self.environment is None and self.dataset is None:
             raise ValueError(
@@ -249,7 +253,7 @@ def _load_dataset(args: TrainArguments, name: str, split: str) -> "Dataset":
     from datasets import Dataset
 
     path = getattr(args, name)
-    rows = load_rows(path, name, split, args.dataset_config, args.environment_kwargs)
+    rows = load_rows(path, name, split, args.dataset_config, args.dataset_kwargs)
     if hasattr(rows, "column_names"):
         return rows
     try:
