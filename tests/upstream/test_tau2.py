@@ -141,14 +141,13 @@ def test_limits_end_an_episode_without_a_reward(endpoint):
 def test_pass_hat_k_is_upstreams(endpoint):
     from tau2.metrics.agent_metrics import pass_hat_k
 
-    runs = iter([False, True, True] * 9)
-    lucky = {}
+    outcomes, lucky = iter([False, True, True]), {}
 
     def play(messages, tools):  # does it in two of three runs
-        key = id(tools)
-        if sum(m["role"] == "assistant" for m in messages) == 1:
-            lucky[key] = next(runs)
-        return play_gold(messages, tools) if lucky[key] else do_nothing(messages, tools)
+        episode = tools[0]._environment.orchestrator.simulation_id
+        if episode not in lucky:
+            lucky[episode] = next(outcomes)
+        return (play_gold if lucky[episode] else do_nothing)(messages, tools)
 
     summary = play_one(endpoint, play, num_runs=3).summary()["user"]
     assert summary["pass_hat_k"] == {str(k): pass_hat_k(3, 2, k) for k in (1, 2, 3)}
