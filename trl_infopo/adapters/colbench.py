@@ -72,7 +72,7 @@ class ColbenchEnv:
       equal.
     - **End**: the first submission. ColBench gives an agent ten messages: set `max_turns=10`.
 
-    The code, and the ground truth, run in the [sandbox](cocode.md) of the coding environment.
+    The code, and the ground truth, run in the sandbox of the coding environment.
 
     Args:
         make_user (`UserFactory`):
