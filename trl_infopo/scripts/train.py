@@ -63,6 +63,7 @@ OFTEN_SET = (
     *("eval_strategy", "report_to", "push_to_hub", "resume_from_checkpoint"),
 )
 RARELY_SET = (  # which only `--help-all` shows
+    *("environment_kwargs", "dataset_kwargs"),
     *("dataset_config", "dataset_train_split", "dataset_test_split", "user_concurrency", "max_traces_per_step"),
     *("info_gain_only", "info_gain_granularity", "info_gain_batch_size", "info_gain_settled", "info_gain_horizon"),
     *("gate_relative", "gate_headroom", "gate_agreement"),
