@@ -101,7 +101,7 @@ class LanguageModel:
                 return call(attempt, {}, self.timeout)
             except Exception as error:  # of litellm, of any provider, and of upstream where it cannot read an answer
                 usage.errors += 1
-                cause = without_secrets(f"{type(error).__name__}: {error_text(error)}", [_api_key()])
+                cause = without_secrets(f"{type(error).__name__}: {error_text(error)}", self._secrets())
                 status = getattr(error, "status_code", None)
             if i == self.max_retries or _is_final(status):
                 break
@@ -110,9 +110,10 @@ class LanguageModel:
             f"The {self.role} model {self.name!r} of τ²-bench gave no answer in {i + 1} attempts. Last one: {cause}"
         )
 
-
-def _api_key() -> str:
-    return os.environ.get("OPENAI_API_KEY") or ""
+    def _secrets(self) -> list[str]:
+        """The keys of any provider, which an error may repeat."""
+        keys = [value for name, value in os.environ.items() if name.endswith("_KEY")]
+        return [*keys, str(self.arguments.get("api_key", ""))]
 
 
 def _is_final(status: Any) -> bool:
