@@ -15,7 +15,7 @@ from oracle_server import KEY, serve_oracle
 from test_misbehaviour import calls, logged, play
 from upstream.tau2_script import answer, compare, do_nothing, play_gold
 
-from trl_infopo import evaluate
+from trl_infopo import InfoPOTrainer, evaluate
 from trl_infopo.adapters import tau2, tau2_models
 from trl_infopo.users import UserSimulatorError
 
@@ -202,3 +202,29 @@ def test_what_is_missing_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "tau2.registry", None)
     with pytest.raises(ImportError, match="needs τ²-bench, tested with 1.0.1. It is not on PyPI"):
         tau2.Tau2Env("retail")
+
+
+def test_tools_of_the_trainer_work_beside_those_of_upstream(tmp_path, monkeypatch, endpoint):
+    def note(order: str) -> str:
+        """
+        Note an order down.
+
+        Args:
+            order: Its number.
+        """
+        return f"noted {order}"
+
+    rows = {name: list(tau2.tau2_dataset("retail")[name]) for name in ("prompt", "domain", "task_id")}
+    monkeypatch.setattr("scripted_agents.Dataset.from_list", lambda _: Dataset.from_dict(rows))
+    make = InfoPOTrainer.__init__
+    monkeypatch.setattr(InfoPOTrainer, "__init__", lambda self, *a, **kwargs: make(self, *a, tools=[note], **kwargs))
+    models = {"user_model": "u", "user_base_url": endpoint.url, "judge_base_url": endpoint.url}
+    both = calls('"note"', '{"order": "A1"}') + "\n" + calls('"find"', '{"order": "A1"}')
+    trainer, completions = play(
+        tmp_path, partial(tau2.Tau2Env, "retail", **models), [both, "Goodbye."], max_completion_length=3000
+    )
+    assert [m["content"] for m in completions[0][1] if m["role"] == "tool"] == [
+        "noted A1",
+        '{"order": "A1", "state": "open"}',
+    ]
+    assert logged(trainer, "infopo/environment/errors") == [1.0]

@@ -3,7 +3,6 @@
 """τ²-bench: upstream's orchestrator, tools, user simulator and evaluator, with our policy in the agent's place."""
 
 import time
-from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +175,7 @@ class Tau2Env:
         )
         self.orchestrator._run_start_time, self.orchestrator._run_start_perf = tau2.get_now(), time.perf_counter()
         self.orchestrator.initialize()
-        self._results = deque()  # of the agent's last message, as long as they were not asked for
+        self._results = []  # of the agent's last message, by the tool's name, as long as they were not asked for
         self._message, self._num_calls = None, 0
         self.simulation, self.metrics, self.done = None, {}, False
         self.user = Tau2User(self)
@@ -209,9 +208,11 @@ class Tau2Env:
             if self.done:  # the user said goodbye in their opening
                 raise RuntimeError("The conversation has ended.")
             self._play()
-            self._results.extend(self.orchestrator.trajectory[-len(self._message.tool_calls) :])
-            self._message = None
-        return self._results.popleft().content
+            calls, self._message = self._message.tool_calls, None
+            results = self.orchestrator.trajectory[-len(calls) :]
+            self._results = [(call.name, result.content) for call, result in zip(calls, results, strict=True)]
+        # Calls of the trainer's own `tools` among them are nobody's here
+        return self._results.pop([called for called, _ in self._results].index(name))[1]
 
     def on_end(self, reason: str) -> str | None:
         """Why it ended, in upstream's words if it was upstream that ended it."""
