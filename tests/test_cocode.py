@@ -23,7 +23,7 @@ from trl_infopo.environments.cocode import (
     cocode_oracle,
     sandbox_limitation,
 )
-from trl_infopo.environments.cocode.env import _equal
+from trl_infopo.environments.cocode.env import is_equal
 from trl_infopo.environments.cocode.tasks import catalogue, hidden_tests, split_of
 from trl_infopo.users import NOTHING_TO_ADD, Scenario, ScriptedUser
 from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY
@@ -114,7 +114,7 @@ class TestCatalogue:
                 assert len(tests) == 10
                 before = json.dumps(tests)
                 passed = {
-                    other: sum(_equal(run(*arguments), expected) for arguments, expected in tests)
+                    other: sum(is_equal(run(*arguments), expected) for arguments, expected in tests)
                     for other, run in runs.items()
                 }
                 assert json.dumps(tests) == before  # the arguments are not worked on in place
@@ -125,7 +125,7 @@ class TestCatalogue:
         for name, function in CATALOGUE.items():
             for arguments, expected in hidden_tests(name, function.variants()[-1]):
                 assert json.loads(json.dumps(arguments)) == arguments
-                assert _equal(json.loads(json.dumps(expected)), expected)
+                assert is_equal(json.loads(json.dumps(expected)), expected)
 
     def test_hidden_tests_are_different_calls(self):
         for name, function in CATALOGUE.items():
@@ -510,12 +510,12 @@ class TestEqual:
         ],
     )
     def test_examples(self, value, expected, equal):
-        assert _equal(value, expected) is equal
+        assert is_equal(value, expected) is equal
 
     @settings(max_examples=30)
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
     def test_a_value_equals_itself(self, value):
-        assert _equal(json.loads(json.dumps(value)), value)
+        assert is_equal(json.loads(json.dumps(value)), value)
 
 
 class TestDataset:

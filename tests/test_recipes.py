@@ -11,6 +11,7 @@ import yaml
 from tiny_agents import make_agent, tool_call
 
 from trl_infopo import cli, load_traces
+from trl_infopo.adapters.tau2_models import load_upstream
 from trl_infopo.environments import ENVIRONMENTS
 
 
@@ -30,6 +31,11 @@ ACTIONS = {
 
 
 def need_packages(environment: str) -> None:
+    if "adapters.tau2" in environment:
+        try:
+            load_upstream()
+        except ImportError:
+            pytest.skip("needs τ²-bench: tests/upstream/README.md")
     if environment in GAMES:
         pytest.importorskip("gymnasium")
         pytest.importorskip("textarena")
@@ -56,7 +62,7 @@ def test_head_tells_how_to_start_and_what_was_not_run(recipe):
 
 def test_published_settings_name_their_sources():
     papers = [path for path in RECIPES if path.name.startswith("paper_")]
-    assert len(papers) == 3
+    assert len(papers) == 4
     for path in papers:
         body = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
         settings = yaml.safe_load(path.read_text())

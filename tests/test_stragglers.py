@@ -111,17 +111,20 @@ def test_a_user_who_fails_ends_the_run_while_others_still_wait(event_loop):
 
 
 def test_greedy_rollouts_do_not_depend_on_the_fraction(tmp_path):
-    class LateReplies(Replies):
-        async def reply(self, messages):
-            await asyncio.sleep(0.05 * (len(messages[0]["content"]) % 3))
-            return await super().reply(messages)
-
     def rollouts(fraction):
-        told, sizes = [], []
+        told, sizes, users = [], [], []
+
+        class LateReplies(Replies):
+            async def reply(self, messages):
+                if fraction < 1 and users.index(self) % 2:  # every other one waits for a second question to the others
+                    while max(len(user.heard) for user in users[::2]) < 2:
+                        await asyncio.sleep(0.001)
+                return await super().reply(messages)
 
         class LateEnvironment(TalkEnvironment):
             def reset(self, **row):
                 self.user = LateReplies(self.replies)
+                users.append(self.user)
 
             def get_reward(self):
                 told.append(self.user.heard)

@@ -49,6 +49,15 @@ class Travel:
         return 0.25 * self.asked
 
 
+class Paid(Travel):
+    def __init__(self, bonus=0.0):
+        super().__init__()
+        self.bonus = bonus
+
+    def get_reward(self) -> float:
+        return self.bonus
+
+
 class Broken(Travel):
     def __init__(self):
         raise ValueError("there is no key")
@@ -75,6 +84,10 @@ def brevity(completion_ids, **kwargs):
 def rows():
     cities = ["Paris", "Oslo", "Lima", "Rome"]
     return [{"prompt": [{"role": "user", "content": "I want a trip."}], "city": city} for city in cities]
+
+
+def rows_in(country, split):
+    return [{"prompt": [{"role": "user", "content": f"I want a {split} trip."}], "city": country}] * 4
 '''
 RECIPE = {
     "environment": "own_travel:Travel",
@@ -185,6 +198,40 @@ def test_own_user_tools_and_rewards_beside_those_of_the_environment(tmp_path):
     log = train(tmp_path / "agent", *options, "--max_steps", "1")[0]
     assert {"rewards/brevity/mean", "infopo/user/calls"} <= log.keys()
     assert log["rewards/brevity/mean"] < 0
+
+
+def test_arguments_of_the_environment_reach_it_and_its_tasks(tmp_path, capsys):
+    options = ["--environment", "own_travel:Paid", "--dataset", "own_travel:rows_in", "--dataset_kwargs"]
+    assert cli.main(["train", "--config", "recipe.yaml", *options, '{"country": "Peru"}', "--dry_run"]) == 0
+    assert "I want a train trip." in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "eval.yaml").write_text(
+        "policies: [policy]\nenvironment: own_travel:Paid\ndataset: own_travel:rows_in\n"
+        "environment_kwargs:\n  bonus: 0.5\ndataset_kwargs:\n  country: Peru\n"
+    )
+    options = ["--max_turns", "1", "--max_completion_length", "300", "--output_dir", str(tmp_path / "e")]
+    assert cli.main(["eval", "--config", str(tmp_path / "eval.yaml"), *options]) == 0
+    _, *records = map(json.loads, (tmp_path / "e" / "policy" / "episodes.jsonl").read_text().splitlines())
+    assert {record["reward"] for record in records} == {0.5}
+    assert {record["messages"][0]["content"] for record in records} == {"I want a test trip."}
+
+
+def test_arguments_that_nothing_takes_are_refused(capsys):
+    for option, value, said in (
+        (
+            "environment_kwargs",
+            '{"bonsu": 1}',
+            "which `Paid` does not take:|It takes ['bonus']. Did you mean 'bonus'?",
+        ),
+        ("environment_kwargs", "[1]", "write a JSON object"),
+        ("dataset_kwargs", "{", "which is not JSON"),
+        ("dataset_kwargs", '{"city": 1}', "which `rows` does not take"),
+    ):
+        for command in (["train", "--config", "recipe.yaml"], ["eval", "--policies", "policy"]):
+            options = ["--environment", "own_travel:Paid", "--dataset", "own_travel:rows"]
+            with pytest.raises(SystemExit):
+                cli.main([*command, *options, f"--{option}", value])
+            error = " ".join(capsys.readouterr().err.split())
+            assert all(part in error for part in (f"`{option}` is", *said.split("|"))), error
 
 
 def test_tools_and_a_reward_are_enough(tmp_path):

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ._environment import check_placeholder, converses, find_schemas, find_tools, has_schemas, hears_end
+from ._environment import check_placeholder, converses, find_schemas, find_tools, has_schemas, hears_actions, hears_end
 from ._options import did_you_mean
 from .infopo_config import InfoPOConfig
 
@@ -63,6 +63,8 @@ class CheckedFactory:
             check_placeholder(f"{type(environment).__name__}.masked_feedback", own)
         if has_schemas(environment):
             check_call(environment, "call_tool", "name", "arguments")
+        if hears_actions(environment):
+            check_call(environment, "on_action", "message")
         if hears_end(environment):
             check_call(environment, "on_end", "reason")
         return environment

@@ -43,7 +43,7 @@ def find_tools(environment: Any) -> dict[str, Callable]:
 
 def hooks(environment: Any) -> list[str]:
     """Methods of an environment that TRL would treat as tools, and that we call ourselves."""
-    found = {"call_tool": has_schemas, "on_end": hears_end}
+    found = {"call_tool": has_schemas, "on_action": hears_actions, "on_end": hears_end}
     return [name for name, is_ours in found.items() if is_ours(environment)]
 
 
@@ -55,6 +55,11 @@ def hears_end(environment: Any) -> bool:
     if not inspect.isfunction(getattr(type(environment), "on_end", None)):
         return False
     return asks_otherwise(environment) or not is_tool(environment.on_end)
+
+
+def hears_actions(environment: Any) -> bool:
+    """Whether an environment that asks for our loop has an `on_action` that is told what the agent does."""
+    return inspect.isfunction(getattr(type(environment), "on_action", None)) and asks_otherwise(environment)
 
 
 def is_tool(method: Callable) -> bool:
@@ -164,6 +169,26 @@ def is_thread_safe(environment: Any) -> bool:
     return inspect.getattr_static(environment, "thread_safe", False) is True
 
 
+def find_metrics(environment: Any) -> dict[str, float]:
+    """
+    What an environment measured in its episode: its `metrics`, a dict of numbers by name, where it asks for our loop.
+    Anything else of that name is the environment's own.
+
+    Raises:
+        `ValueError`: If a number is not finite.
+    """
+    metrics = inspect.getattr_static(environment, "metrics", None)
+    if not isinstance(metrics, dict) or not all(map(_is_measure, metrics.items())) or not converses(environment):
+        return {}
+    for name, value in metrics.items():
+        if not np.isfinite(float(value)):
+            raise ValueError(
+                f"`{type(environment).__name__}.metrics` has {show(value)} for {name!r}. Set finite numbers, and "
+                "leave a metric out where it is not known."
+            )
+    return {name: float(value) for name, value in metrics.items()}
+
+
 def check_users(environments: list[Any]) -> None:
     """
     Check the users of a batch of environments, after their `reset` and before anybody has spoken.
@@ -204,6 +229,11 @@ def check_placeholder(name: str, placeholder) -> None:
             f"`{name}` is {show(placeholder)}, with half a surrogate pair in it, which no tokenizer takes. Set it to "
             "a text that UTF-8 can encode."
         )
+
+
+def _is_measure(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    return isinstance(name, str) and bool(name) and isinstance(value, int | float | np.number | np.bool_)
 
 
 def _can_reply(user: Any) -> bool:

@@ -18,7 +18,7 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 from ._checkpoints import WholeCheckpoints
 from ._checks import CheckedFactory, check_dataset, check_names_of_tools
 from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
-from ._environment import find_tools, find_user
+from ._environment import find_metrics, find_tools, find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
 from ._show import as_json_text, as_rows, show
@@ -428,10 +428,11 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._log_infopo({"unscored_rollouts": rewards_per_func.isnan().all(dim=1).sum().item()})
         return rewards_per_func
 
-    def _reward_kind(self, kind: type, /, environments: list, **kwargs) -> list[Any]:
+    def _reward_kind(self, kind: type, /, environments: list, log_extra, log_metric, **kwargs) -> list[Any]:
         """
         The rewards of the environments of one class, None for the others. When TRL asks for the first class, those of
-        all are awaited together. A failure waits until all processes know of it.
+        all are awaited together, and what the environments measured is logged. A failure waits until all processes
+        know of it.
         """
         if self._rewards is None:
             episodes = [
@@ -444,6 +445,12 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 rewards = gather_rewards(
                     episodes, self._event_loop, self.args.user_concurrency, self.args.feedback_timeout
                 )
+                measured = [find_metrics(environment) for environment in environments]
+                for name in dict.fromkeys(name for metrics in measured for name in metrics):
+                    log_extra(name, [metrics.get(name) for metrics in measured])
+                    for metrics in measured:
+                        if name in metrics:
+                            log_metric(f"infopo/environment/{name}", metrics[name])
             except Exception as error:
                 self._reward_error, rewards = error, [0.0] * len(episodes)
             self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}

@@ -4,10 +4,11 @@
 
 import asyncio
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from ._environment import check_users, converses, find_tools, find_user, hears_end, is_done
+from ._environment import check_users, converses, find_tools, find_user, hears_actions, hears_end, is_done
 from ._show import show
 from .episodes import Episode, StopReason, infer_stop_reason, visible_messages
 from .feedback import Call, RunningCalls, calls_of, run_together
@@ -98,7 +99,8 @@ def converse(
     episodes that go on or, with `min_ready_fraction` below 1, in those that need not wait any more. An assistant
     message with tool calls runs them and is not shown to the user; one without goes to the environment's `user`. The
     agent is told of a tool call that cannot be parsed with [`MALFORMED_CALL`], and of an empty message with
-    [`EMPTY_MESSAGE`]. Environments with an `on_end` are told how their episodes ended when all episodes have ended.
+    [`EMPTY_MESSAGE`]. Environments with an `on_action` are told each other message of the assistant before it is
+    played, and those with an `on_end` how their episodes ended, when all episodes have ended.
 
     Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
     together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the
@@ -130,7 +132,7 @@ def converse(
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
         `ValueError`: If an environment declares a user and has none, or shares one that remembers.
-        `RuntimeError`: If an `on_end` fails. It names the episode.
+        `RuntimeError`: If an `on_action` or an `on_end` fails. It names the episode.
     """
     synchronize = synchronize or _raise_here
     order = {id(episode): i for i, episode in enumerate(episodes)}
@@ -221,6 +223,7 @@ def _bring_feedback(
             ready.append(episode)
         else:
             started.append(calls_of(episode, timeout))
+    _tell_actions([calls[0].episode for calls in started], running, timeout)
     running.start(started)
     while running and len(ready) < min_ready_fraction * (len(ready) + len(running)):
         for calls in running.collect():
@@ -253,3 +256,15 @@ def _tell_end(
                 f"{ending.episode.name}. Return None, or a reason of the environment's own as a short text."
             )
         ending.episode.stop_reason = encodable(ending.result)
+
+
+def _tell_actions(episodes: list[Episode], running: RunningCalls, timeout: float | None) -> None:
+    """Tell environments what the agent does, before it is played."""
+    told = [
+        Call(episode, episode.environment.on_action, {"message": deepcopy(episode.completion[-1])}, timeout)
+        for episode in episodes
+        if hears_actions(episode.environment)
+    ]
+    run_together([[action] for action in told], running.event_loop, running.concurrency)
+    for action in told:
+        action.raise_failure("on_action")

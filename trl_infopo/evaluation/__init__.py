@@ -11,6 +11,7 @@ from .statistics import (
     Estimate,
     Evaluation,
     bootstrap_mean,
+    pass_hat_k,
     user_shift_table,
 )
 from .store import RECORD, lock_directory, write_whole
@@ -28,6 +29,7 @@ __all__ = [
     "check_rows",
     "evaluate",
     "lock_directory",
+    "pass_hat_k",
     "running_event_loop",
     "start_episode",
     "to_number",

@@ -11,6 +11,7 @@ from copy import deepcopy
 from threading import Thread
 from typing import Any
 
+from .._environment import find_metrics
 from .._show import as_json, show
 from ..calls import call, encodable_message, guard_event_loop
 from ..policies import SeededEpisode
@@ -143,6 +144,7 @@ def to_number(reward: Any, episode: SeededEpisode) -> float:
 
 def make_record(job: tuple[int, int, str], episode: SeededEpisode, reward: float, success_threshold: float) -> dict:
     task, run, user = job
+    metrics = find_metrics(episode.environment)
     return {
         "task": task,
         "run": run,
@@ -152,5 +154,6 @@ def make_record(job: tuple[int, int, str], episode: SeededEpisode, reward: float
         "num_turns": episode.num_actions,
         "num_questions": len(feedback_blocks(episode.completion)),
         "stop_reason": str(episode.stop_reason),
+        **({"metrics": metrics} if metrics else {}),
         "messages": as_json(episode.prompt + episode.completion + episode.feedback),
     }

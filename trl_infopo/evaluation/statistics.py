@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statistics of a policy with each user: means with their intervals, and tables of them."""
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,8 @@ class Evaluation:
         records (`list[dict]`):
             The episodes: `task` (index of the row), `run`, `user`, `reward`, `success`, `num_turns` (the policy's
             actions), `num_questions` (turns that brought feedback which the policy saw), `stop_reason` and `messages`,
-            whose last ones may be feedback that the policy never saw.
+            whose last ones may be feedback that the policy never saw. Also `metrics`, where the environment
+            has some.
     """
 
     settings: dict
@@ -66,8 +68,10 @@ class Evaluation:
         Returns:
             `dict[str, dict]`:
                 By the user's name: `num_tasks`, `num_episodes`, the means of `success`, `reward`, `num_turns` and
-                `num_questions`, each with the ends of its interval (`mean`, `low`, `high`), and the shares of the
-                `stop_reasons`.
+                `num_questions`, each with the ends of its interval (`mean`, `low`, `high`), the shares of the
+                `stop_reasons`, and where there are some, the same means of the environment's `metrics`. Where every
+                task was played several times, `pass_hat_k`: for each k, the chance that k episodes of a task are all
+                successes, in the estimate of τ-bench.
         """
         summary = {}
         for user in dict.fromkeys(record["user"] for record in self.records):
@@ -81,7 +85,17 @@ class Evaluation:
                 summary[user][name] = asdict(bootstrap_mean(values, seed=self.settings["seed"]))
             counts = Counter(record["stop_reason"] for record in records)
             summary[user]["stop_reasons"] = {reason: n / len(records) for reason, n in counts.most_common()}
+            if names := dict.fromkeys(name for record in records for name in record.get("metrics", {})):
+                summary[user]["metrics"] = {name: self._mean_of(name, tasks.values()) for name in names}
+            if (num_runs := min(map(len, tasks.values()))) > 1:
+                successes = [[record["success"] for record in runs] for runs in tasks.values()]
+                summary[user]["pass_hat_k"] = {str(k): pass_hat_k(successes, k) for k in range(1, num_runs + 1)}
         return summary
+
+    def _mean_of(self, name: str, tasks: Iterable[list[dict]]) -> dict[str, float]:
+        """Mean of a metric over the episodes that have it."""
+        values = [[record["metrics"][name] for record in runs if name in record.get("metrics", {})] for runs in tasks]
+        return asdict(bootstrap_mean([runs for runs in values if runs], seed=self.settings["seed"]))
 
     def table(self, title: str | None = None) -> Table:
         """
@@ -94,14 +108,18 @@ class Evaluation:
         Returns:
             [`~rich.table.Table`]: One line per user.
         """
+        summary = self.summary()
+        num_runs = min((len(statistics.get("pass_hat_k", ())) for statistics in summary.values()), default=0)
         table = Table("user", title=title, title_justify="left", **COMPACT)
-        for name in ("success", "reward", "turns", "questions"):
+        for name in ("success", *([f"pass^{num_runs}"] if num_runs else []), "reward", "turns", "questions"):
             table.add_column(f"{name} ", justify="right", no_wrap=True)
         table.add_column("stop reasons")
-        for user, statistics in self.summary().items():
+        for user, statistics in summary.items():
             table.add_row(
                 escape(user),
-                *(_plus_minus(statistics[name]) for name in ("success", "reward", "num_turns", "num_questions")),
+                _plus_minus(statistics["success"]),
+                *([f"{statistics['pass_hat_k'][str(num_runs)]:.2f}"] if num_runs else []),
+                *(_plus_minus(statistics[name]) for name in ("reward", "num_turns", "num_questions")),
                 ", ".join(f"{reason} {share:.0%}" for reason, share in statistics["stop_reasons"].items()),
             )
         return table
@@ -162,6 +180,29 @@ def bootstrap_mean(
     tail = 50 * (1 - confidence)
     low, high = np.percentile(means, [tail, 100 - tail])
     return Estimate(float(sums.sum() / counts.sum()), float(low), float(high))
+
+
+def pass_hat_k(successes: Iterable[Iterable[bool]], k: int) -> float:
+    """
+    The chance that k episodes of a task are all successes, pass^k of [τ-bench](https://huggingface.co/papers/2406.12045):
+    of n episodes with c successes, the share C(c, k) / C(n, k) of the ways to choose k of them; the mean over tasks.
+
+    Args:
+        successes (`Iterable[Iterable[bool]]`):
+            For each task, which of its episodes were successes.
+        k (`int`):
+            Number of episodes, at most as many as each task has.
+
+    Returns:
+        `float`: The estimate.
+
+    Raises:
+        `ValueError`: If a task has fewer episodes.
+    """
+    tasks = [list(runs) for runs in successes]
+    if k > (fewest := min(map(len, tasks))):
+        raise ValueError(f"`k` is {k}, but a task has only {fewest} episodes. Play more, with `num_runs`.")
+    return sum(math.comb(sum(runs), k) / math.comb(len(runs), k) for runs in tasks) / len(tasks)
 
 
 def user_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:

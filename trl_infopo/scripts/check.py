@@ -17,7 +17,7 @@ from .._environment import check_placeholder
 from .._options import LONGEST_WAIT, check_fields, check_number
 from ..environments import ENVIRONMENTS
 from .arguments import parse_arguments
-from .loading import NUM_ROWS, load_environment, load_rows
+from .loading import NUM_ROWS, configure, load_environment, load_rows, read_mapping
 from .options import read_options
 
 
@@ -29,8 +29,12 @@ class CheckArguments:
     Args:
         environment (`str`):
             Import path of an environment, `module:name`, or a key of `ENVIRONMENTS`.
+        environment_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the environment, on the command line as JSON.
         dataset (`str`, *optional*):
             Import path of a dataset or of a function that makes one, a file of JSON lines, or a dataset of the hub.
+        dataset_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of a function that makes the tasks, on the command line as JSON.
         policy (`str`, *optional*):
             Path or hub id of a model.
         num_episodes (`int`, *optional*, defaults to `16`):
@@ -56,6 +60,9 @@ class CheckArguments:
             f"{', '.join(ENVIRONMENTS)}."
         },
     )
+    environment_kwargs: dict | str | None = field(
+        default=None, metadata={"help": "Arguments of what makes the environment, as a JSON object."}
+    )
     dataset: str | None = field(
         default=None,
         metadata={
@@ -63,6 +70,9 @@ class CheckArguments:
             "lines, each with `prompt` and what `reset` takes, or a dataset of the hub. Built-in environments have "
             "their own."
         },
+    )
+    dataset_kwargs: dict | str | None = field(
+        default=None, metadata={"help": "Arguments of the function that `dataset` names, as a JSON object."}
     )
     policy: str | None = field(
         default=None,
@@ -86,6 +96,8 @@ class CheckArguments:
     seed: int = field(default=0, metadata={"help": "Seed of the player."})
 
     def __post_init__(self):
+        for name in ("environment_kwargs", "dataset_kwargs"):
+            setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_fields(self, positive=["num_episodes", "max_turns", "max_completion_length"])
         check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
         check_number("seed", self.seed, integer=True, at_least=0)
@@ -116,10 +128,10 @@ def main(argv: list[str] | None = None) -> None:
         argv = ["--environment", *argv]
     (args,) = parse_arguments(parser, argv)
     try:
-        factory = load_environment(args.environment)
+        factory = configure(load_environment(args.environment), args.environment_kwargs)
         rows = None
         if args.dataset is not None:
-            rows = load_rows(args.dataset)
+            rows = load_rows(args.dataset, options=args.dataset_kwargs)
         elif args.environment in ENVIRONMENTS:
             rows = ENVIRONMENTS[args.environment].make_dataset("train", NUM_ROWS, args.seed)
     except (ValueError, ImportError) as error:

@@ -25,7 +25,16 @@ from .._options import LONGEST_WAIT, check_fields, check_number, check_output_di
 from ..environments import ENVIRONMENTS, EnvironmentFamily
 from ..users import PERSONAS
 from .arguments import parse_arguments
-from .loading import check_factory, find_user_argument, is_import_path, load_environment, load_rows, load_user
+from .loading import (
+    check_factory,
+    configure,
+    find_user_argument,
+    is_import_path,
+    load_environment,
+    load_rows,
+    load_user,
+    read_mapping,
+)
 
 
 ASK_PROMPT = """\
@@ -52,10 +61,14 @@ class EvalArguments:
             Policies as `name=path`, or as a path alone.
         environment (`str`, *optional*, defaults to `"booking"`):
             Environment: a key of `ENVIRONMENTS`, or an import path.
+        environment_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the environment, on the command line as JSON.
         users (`list[str]`, *optional*, defaults to `["plain"]`):
             Users: names of personas, `chat:<model>`, or import paths.
         dataset (`str`, *optional*):
             Tasks: an import path, a file of JSON, or a dataset of the hub.
+        dataset_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of a function that makes the tasks, on the command line as JSON.
         split (`str`, *optional*, defaults to `"test"`):
             Split of the environment's tasks, or of a dataset of the hub.
         num_tasks (`int`, *optional*, defaults to `100`):
@@ -85,8 +98,8 @@ class EvalArguments:
             Seed of the tasks, the sampling and the bootstrap.
 
     Raises:
-        `ValueError`: If an argument is of another type or out of range, or `chat_template_kwargs` is not a JSON
-        object.
+        `ValueError`: If an argument is of another type or out of range, or one of the `..._kwargs` is not a JSON
+            object.
     """
 
     policies: list[str] = field(
@@ -100,6 +113,10 @@ class EvalArguments:
         metadata={
             "help": f"Environment that the policies act in: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."
         },
+    )
+    environment_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of what makes the environment, as a JSON object."},
     )
     users: list[str] = field(
         default_factory=lambda: ["plain"],
@@ -115,6 +132,10 @@ class EvalArguments:
             "help": "The tasks: my_module:rows (a dataset, a list, or a function that makes one), a file of JSON "
             "lines or a dataset of the hub. Built-in environments have their own."
         },
+    )
+    dataset_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of the function that `dataset` names, as a JSON object."},
     )
     split: str = field(
         default="test",
@@ -203,18 +224,11 @@ class EvalArguments:
     )
 
     def __post_init__(self):
-        if isinstance(self.chat_template_kwargs, str):
-            text = self.chat_template_kwargs
-            try:
-                self.chat_template_kwargs = json.loads(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise ValueError(f"`chat_template_kwargs` is {text!r}, which is not JSON: {error}") from None
-        else:
-            text = self.chat_template_kwargs
-        if not (text is None or isinstance(self.chat_template_kwargs, dict)):
-            raise ValueError(
-                f'`chat_template_kwargs` is {text!r}, write a JSON object like {{"enable_thinking": false}}.'
-            )
+        self.chat_template_kwargs = read_mapping(
+            "chat_template_kwargs", self.chat_template_kwargs, '{"enable_thinking": false}'
+        )
+        for name in ("environment_kwargs", "dataset_kwargs"):
+            setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_fields(self, positive=["num_runs", "max_turns", "max_completion_length", "batch_size"])
         if self.dataset is None and self.environment not in ENVIRONMENTS and is_import_path(self.environment):
             raise ValueError(
@@ -341,12 +355,14 @@ def main(argv: list[str] | None = None) -> None:
             check_output_dir("output_dir", Path(args.output_dir, row))
         environment = load_environment(args.environment)
         users = make_factories(environment, args.users, args.user_base_url)
+        users = {user: configure(factory, args.environment_kwargs) for user, factory in users.items()}
         for factory in users.values():
             check_factory(args.environment, factory)
         if args.dataset is None:
             dataset = ENVIRONMENTS[args.environment].make_dataset(args.split, args.num_tasks, args.seed)
         else:
-            dataset = list(islice(load_rows(args.dataset, split=args.split), args.num_tasks))
+            tasks = load_rows(args.dataset, split=args.split, options=args.dataset_kwargs)
+            dataset = list(islice(tasks, args.num_tasks))
     except (ValueError, ImportError) as error:
         parser.error(str(error))
 

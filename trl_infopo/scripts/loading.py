@@ -196,6 +196,69 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
     return partial(factory, **{argument: choice})
 
 
+def read_mapping(name: str, value: dict | str | None, example: str) -> dict[str, Any] | None:
+    """
+    Read an option that is a mapping in a file, and JSON on a command line.
+
+    Args:
+        name (`str`):
+            Name of the option.
+        value (`dict` or `str`, *optional*):
+            Its value.
+        example (`str`):
+            What it could be.
+
+    Returns:
+        `dict[str, Any]`: The mapping, or `None` where nothing was said.
+
+    Raises:
+        `ValueError`: If it is neither a mapping nor JSON of one.
+    """
+    mapping = value
+    if isinstance(value, str):
+        try:
+            mapping = json.loads(value)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"`{name}` is {value!r}, which is not JSON: {error}") from None
+    if mapping is not None and not isinstance(mapping, dict):
+        raise ValueError(f"`{name}` is {value!r}, write a JSON object like {example}.")
+    return mapping
+
+
+def configure(factory: Callable, options: dict[str, Any] | None, name: str = "environment_kwargs") -> Callable:
+    """
+    Give arguments to what makes an environment, or rows.
+
+    Args:
+        factory (`Callable`):
+            Class or function.
+        options (`dict[str, Any]`, *optional*):
+            Its arguments by name.
+        name (`str`, *optional*, defaults to `"environment_kwargs"`):
+            Name of the option that holds them.
+
+    Returns:
+        `Callable`: What makes it with them.
+
+    Raises:
+        `ValueError`: If it does not take them.
+    """
+    if not options:
+        return factory
+    try:
+        inspect.signature(factory).bind_partial(**options)
+    except TypeError as error:
+        known = list(inspect.signature(factory).parameters)
+        near = next((hint for key in options if key not in known and (hint := did_you_mean(key, known))), "")
+        title = getattr(factory, "__name__", type(factory).__name__)
+        raise ValueError(
+            f"`{name}` is {show(options)}, which `{title}` does not take: {error}. It takes {known}.{near}"
+        ) from None
+    except ValueError:  # written in C: nobody knows
+        pass
+    return partial(factory, **options)
+
+
 def check_factory(path: str, factory: Callable) -> None:
     """
     Check that the maker of an environment needs no further arguments.
@@ -292,7 +355,11 @@ def check_dataset(name: str, path: str) -> None:
 
 
 def load_rows(
-    path: str, name: str = "dataset", split: str = "train", config: str | None = None
+    path: str,
+    name: str = "dataset",
+    split: str = "train",
+    config: str | None = None,
+    options: dict[str, Any] | None = None,
 ) -> "Dataset | list[dict]":
     """
     Load the tasks that an option names.
@@ -300,26 +367,35 @@ def load_rows(
     Args:
         path (`str`):
             Import path of a dataset, of a list of rows, or of a function that makes one; a file of JSON lines, or of
-            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read.
+            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read. A function
+            that has an argument `split` gets it.
         name (`str`, *optional*, defaults to `"dataset"`):
             Name of the option.
         split (`str`, *optional*, defaults to `"train"`):
-            Split of a dataset of the hub.
+            Split of a dataset of the hub, or of what a function makes.
         config (`str`, *optional*):
             Configuration of a dataset of the hub.
+        options (`dict[str, Any]`, *optional*):
+            Further arguments of a function.
 
     Returns:
         [`~datasets.Dataset`] or `list[dict]`: The rows.
 
     Raises:
-        `ValueError`: If there are none, or something is not JSON.
+        `ValueError`: If there are none, something is not JSON, or a function does not take its arguments.
     """
     if is_import_path(path):
         rows = load_object(name, path)
-        rows = rows() if callable(rows) else rows
+        if callable(rows):
+            rows = configure(rows, options, "dataset_kwargs")
+            rows = rows(split=split) if _has_argument(rows, "split") and "split" not in (options or {}) else rows()
+        elif options:
+            raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
         if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
             raise ValueError(f"`{name}` is {path!r}, which is {show(rows)}: name rows, or a function that makes them.")
         return rows
+    if options:
+        raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
     check_dataset(name, path)
     if Path(path).suffix in (*LINES, *FILES):
         return _read_json(name, path)
@@ -334,6 +410,13 @@ def load_rows(
             f"`{name}` is {path!r}, which cannot be read: {reason} Write a file of JSON, an import path, "
             "my_module:rows, or a dataset of the hub."
         ) from error
+
+
+def _has_argument(function: Callable, name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C: nobody knows
+        return False
 
 
 def _read_json(name: str, path: str) -> list[dict]:

@@ -29,6 +29,7 @@ from .loading import (
     check_dataset,
     check_factory,
     check_model,
+    configure,
     is_import_path,
     is_on_hub,
     load_callable,
@@ -36,6 +37,7 @@ from .loading import (
     load_reward,
     load_rows,
     load_user,
+    read_mapping,
 )
 from .options import read_options
 
@@ -62,6 +64,7 @@ OFTEN_SET = (
     *("eval_strategy", "report_to", "push_to_hub", "resume_from_checkpoint"),
 )
 RARELY_SET = (  # which only `--help-all` shows
+    *("environment_kwargs", "dataset_kwargs"),
     *("dataset_config", "dataset_train_split", "dataset_test_split", "user_concurrency", "max_traces_per_step"),
     "min_ready_fraction",
     *("info_gain_only", "info_gain_granularity", "info_gain_batch_size", "info_gain_settled", "info_gain_horizon"),
@@ -77,6 +80,8 @@ class TrainArguments:
     Args:
         environment (`str`, *optional*):
             Environment: a key of `ENVIRONMENTS`, or an import path.
+        environment_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of the environment, on the command line as JSON.
         user (`str`, *optional*):
             User: name of a persona, `chat:<model>`, or the import path of a `UserFactory`.
         user_base_url (`str`, *optional*):
@@ -87,6 +92,8 @@ class TrainArguments:
             Reward functions: import paths, or names of TRL's.
         dataset (`str`, *optional*):
             Tasks: an import path, a file of JSON, or a dataset of the hub.
+        dataset_kwargs (`dict[str, Any]`, *optional*):
+            Arguments of a function that makes the tasks, on the command line as JSON.
         eval_dataset (`str`, *optional*):
             Tasks to evaluate on, in the same ways.
         dataset_config (`str`, *optional*):
@@ -109,6 +116,10 @@ class TrainArguments:
     environment: str | None = field(
         default=None,
         metadata={"help": f"Environment of the agent: my_module:MyEnv, or one of {', '.join(ENVIRONMENTS)}."},
+    )
+    environment_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of what makes the environment, as a JSON object."},
     )
     user: str | None = field(
         default=None,
@@ -138,6 +149,10 @@ class TrainArguments:
             "lines or a dataset of the hub. Built-in environments have their own."
         },
     )
+    dataset_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "Arguments of functions that `dataset` and `eval_dataset` name, as a JSON object."},
+    )
     eval_dataset: str | None = field(
         default=None, metadata={"help": "The tasks to evaluate on, given in the same way; needs `eval_strategy`."}
     )
@@ -154,6 +169,8 @@ class TrainArguments:
     )
 
     def __post_init__(self):
+        for name in ("environment_kwargs", "dataset_kwargs"):
+            setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_fields(self, positive=["num_tasks", "num_eval_tasks"])
         if self.environment is None and self.dataset is None:
             raise ValueError(
@@ -188,7 +205,7 @@ def load_task(args: TrainArguments) -> dict[str, Any]:
     """
     factory = None
     if args.environment is not None:
-        factory = load_environment(args.environment)
+        factory = configure(load_environment(args.environment), args.environment_kwargs)
         if args.user is not None:
             factory = load_user("user", args.user, factory, args.user_base_url)
         check_factory(args.environment, factory)
@@ -241,7 +258,7 @@ def _load_dataset(args: TrainArguments, name: str, split: str) -> "Dataset":
     from datasets import Dataset
 
     path = getattr(args, name)
-    rows = load_rows(path, name, split, args.dataset_config)
+    rows = load_rows(path, name, split, args.dataset_config, args.dataset_kwargs)
     if hasattr(rows, "column_names"):
         return rows
     try:

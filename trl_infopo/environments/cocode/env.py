@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..._options import check_choice
 from ...users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
-from .sandbox import Limits, SandboxError, SandboxResult, run_code, sandbox_limitation
+from .sandbox import Limits, SandboxError, SandboxResult, can_isolate, run_code
 from .tasks import Function, catalogue, hidden_tests, split_of
 
 
@@ -35,7 +35,7 @@ answer exactly: {NOTHING_TO_ADD}"""
 SPLITS = ("train", "validation", "test")
 
 # How many sandboxes run at once, over all environments
-_pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cocode")
+pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cocode")
 
 
 class CocodeEnv:
@@ -93,15 +93,8 @@ class CocodeEnv:
     thread_safe = True
 
     def __init__(self, make_user: UserFactory = ScriptedUser, allow_unsafe_execution: bool = False):
-        limitation = sandbox_limitation()
-        if limitation and not allow_unsafe_execution:
-            raise RuntimeError(
-                f"`CocodeEnv` runs code that a model wrote, and cannot isolate it here ({limitation}). Use Linux 5.13 "
-                "or later on x86_64 or aarch64, in a container that permits Landlock and seccomp. "
-                "`allow_unsafe_execution=True` runs it all the same, with every right that you have."
-            )
         self._make_user = make_user
-        self._isolated = limitation is None
+        self._isolated = can_isolate(type(self).__name__, allow_unsafe_execution)
 
     def reset(self, prompt: list[dict], function: str, choices: str, seed: int, **row) -> None:
         """
@@ -143,7 +136,7 @@ class CocodeEnv:
         calls = [arguments for arguments, _ in self.tests]
         try:
             result = await asyncio.get_running_loop().run_in_executor(
-                _pool, run_code, code, self.function.name, calls, Limits(), self._isolated
+                pool, run_code, code, self.function.name, calls, Limits(), self._isolated
             )
         except (SandboxError, OSError) as error:
             # What a tool raises is told to the agent, but this must end the run
@@ -152,7 +145,7 @@ class CocodeEnv:
         if result.error:
             return f"The code failed: {result.error}."
         passed = [
-            not outcome.error and _equal(outcome.value, expected)
+            not outcome.error and is_equal(outcome.value, expected)
             for outcome, (_, expected) in zip(result.outcomes, self.tests, strict=True)
         ]
         self.score = sum(passed) / len(passed)
@@ -196,7 +189,7 @@ def _exceptions(result: SandboxResult) -> str:
     return f"The code raised {'; '.join(errors[:2])}." if errors else ""
 
 
-def _equal(value: object, expected: object) -> bool:
+def is_equal(value: object, expected: object) -> bool:
     """
     Compare what was returned with a trusted value. Only the trusted one decides how deep to go, and no number is
     converted: an integer of a thousand digits would not fit into a float.
@@ -208,10 +201,10 @@ def _equal(value: object, expected: object) -> bool:
         return close or value == expected
     if isinstance(expected, list | tuple):
         same_shape = isinstance(value, list) and len(value) == len(expected)
-        return same_shape and all(_equal(item, other) for item, other in zip(value, expected, strict=True))
+        return same_shape and all(is_equal(item, other) for item, other in zip(value, expected, strict=True))
     if isinstance(expected, dict):
         same_shape = isinstance(value, dict) and value.keys() == expected.keys()
-        return same_shape and all(_equal(value[key], other) for key, other in expected.items())
+        return same_shape and all(is_equal(value[key], other) for key, other in expected.items())
     return value == expected
 
 

@@ -196,3 +196,26 @@ def sandbox_limitation() -> str | None:
         return str(error).splitlines()[-1]
     problem = result.error or result.outcomes[0].error
     return f"there the standard library cannot be used: {problem}" if problem else None
+
+
+def can_isolate(environment: str, allow_unsafe_execution: bool) -> bool:
+    """
+    Whether code is isolated on this machine.
+
+    Args:
+        environment (`str`):
+            Who would run it.
+        allow_unsafe_execution (`bool`):
+            Whether it may run without isolation.
+
+    Raises:
+        `RuntimeError`: If it cannot be isolated, and may not run without.
+    """
+    limitation = sandbox_limitation()
+    if limitation and not allow_unsafe_execution:
+        raise RuntimeError(
+            f"`{environment}` runs code that a model wrote, and cannot isolate it here ({limitation}). Use Linux 5.13 "
+            "or later on x86_64 or aarch64, in a container that permits Landlock and seccomp. "
+            "`allow_unsafe_execution=True` runs it all the same, with every right that you have."
+        )
+    return limitation is None
