@@ -225,8 +225,10 @@ class HarnessRollouts:
     async def _try(self, row: dict[str, Any], session: PolicySession) -> Any:
         """What `play` returns, or what goes wrong."""
         play = partial(self.play, row, session)
+        playing = asyncio.ensure_future(play() if _is_async(self.play) else _on_thread(play))
+        playing.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            reward = await finish(play() if _is_async(self.play) else _on_thread(play), self.timeout)
+            reward = await finish(playing, self.timeout)
         except FeedbackTimeout:
             raise TimeoutError(
                 f"it took longer than {self.timeout:g} s. Raise `timeout`, or see why it takes so long."
@@ -235,6 +237,8 @@ class HarnessRollouts:
             if asyncio.current_task().cancelling():  # as the run stops
                 raise
             raise RuntimeError("it was cancelled.") from None
+        finally:
+            playing.cancel()
         if session.refusal is not None:
             raise session.refusal
         if not session.episode.num_actions:

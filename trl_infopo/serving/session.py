@@ -191,7 +191,8 @@ class PolicySession:
         if tools and not self._template.takes_tools:
             raise RequestError(
                 "The request has tools, but the chat template of the policy does not render tool calls and their "
-                "results. Take a model that can call tools, or set its `chat_template`.",
+                "results, or TRL does not know how to parse them. Take a model whose tool calls TRL supports, or set "
+                "the tokenizer's `chat_template` and `response_template`.",
                 "unsupported_value",
                 "tools",
             )

@@ -30,7 +30,7 @@ class ChatTemplate:
 
     Attributes:
         takes_tools (`bool`):
-            Whether the template renders tool calls and their results.
+            Whether the template renders tool calls and their results, and TRL can parse them.
         eos_token_ids (`list[int]`):
             Tokens that end an action.
         end_token_id (`int`):
@@ -59,7 +59,10 @@ class ChatTemplate:
         self.eos_token_ids = eos_token_ids
         self.takes_tools = supports_tool_calling(tokenizer)
         if self.takes_tools and getattr(tokenizer, "response_template", None) is None:
-            tokenizer = add_response_schema(tokenizer)  # its own template is how it is recognized
+            try:
+                tokenizer = add_response_schema(tokenizer)
+            except ValueError:  # a template that TRL does not know
+                self.takes_tools = False
         self._tokenizer = tokenizer
         self._rendered, self._prefixes = {}, {}
         try:
