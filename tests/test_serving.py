@@ -44,13 +44,21 @@ OPTIONS = {
 ASK = tool_call("ask", slot="city")
 
 
-def make_trainer(output_dir, rollouts, trainer_class=InfoPOTrainer, config_class=InfoPOConfig, **options):
-    tokenizer = make_tokenizer()
+def make_trainer(
+    output_dir, rollouts, trainer_class=InfoPOTrainer, config_class=InfoPOConfig, agent=None, dataset=None, **options
+):
+    """A trainer on the processor, of a model of 30 000 weights."""
+    if agent is None:
+        tokenizer = make_tokenizer()
+        agent = make_model(tokenizer), tokenizer
+    model, tokenizer = agent
+    if dataset is None:
+        dataset = Dataset.from_list([{"prompt": prompt, "number": i} for i, prompt in enumerate(PROMPTS)])
     trainer = trainer_class(
-        model=make_model(tokenizer),
+        model=model,
         reward_funcs=harness_reward,
         args=config_class(output_dir=str(output_dir), **{**OPTIONS, **options}),
-        train_dataset=Dataset.from_list([{"prompt": prompt, "number": i} for i, prompt in enumerate(PROMPTS)]),
+        train_dataset=dataset,
         processing_class=tokenizer,
         rollout_func=rollouts,
     )
@@ -221,11 +229,14 @@ def test_play_gets_the_row(tmp_path):
 
     def note(row, session):  # no async function
         numbers.append(row["number"])
+        session.metrics["length"] = 3.0
         client = openai.OpenAI(base_url=session.base_url, api_key="any")
         client.chat.completions.create(model=session.model, messages=row["prompt"], max_tokens=2)
         return 1.0
 
-    make_trainer(tmp_path, HarnessRollouts(note), max_steps=1).train()
+    trainer = make_trainer(tmp_path, HarnessRollouts(note), max_steps=1)
+    trainer.train()
+    assert trainer.state.log_history[0]["infopo/harness/length"] == 3.0
     assert len(numbers) == 4
     assert len(set(numbers)) == 2
 

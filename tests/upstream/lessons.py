@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A taskset of `verifiers`, offline: book the lesson that a customer wants, who tells what is asked for."""
 
+import asyncio
 from collections.abc import Iterable
+from typing import Literal
 
 import verifiers.v1 as vf
 
@@ -36,12 +38,29 @@ class LessonTools(vf.Toolset[vf.SharedToolsetConfig, LessonState]):
         return f"Booked: {subject} on {day}."
 
 
-class LessonTask(vf.Task[LessonData, LessonState, vf.TaskConfig]):
+class LessonTaskConfig(vf.TaskConfig):
+    fault: Literal["none", "setup fails", "scoring fails", "scoring is slow", "no number"] = "none"
+    """What is wrong with the first task."""
+
+
+class LessonTask(vf.Task[LessonData, LessonState, LessonTaskConfig]):
     async def setup(self, trace, runtime) -> None:
+        if self.fault == "setup fails":
+            raise OSError("no room")
         trace.state.wishes = {"subject": self.data.subject, "day": self.data.day}
+
+    @property
+    def fault(self) -> str:
+        return self.config.fault if self.data.idx == 0 else "none"
 
     @vf.reward
     async def is_booked(self, trace) -> float:
+        if self.fault == "scoring fails":
+            raise KeyError("ledger")
+        if self.fault == "scoring is slow":
+            await asyncio.sleep(60)
+        if self.fault == "no number":
+            return float("nan")
         return float(trace.state.booked == [self.data.subject, self.data.day])
 
     @vf.reward(weight=0.1)
@@ -49,7 +68,11 @@ class LessonTask(vf.Task[LessonData, LessonState, vf.TaskConfig]):
         return float("goodbye" in trace.last_reply)
 
 
-class LessonTaskset(vf.Taskset[LessonTask, vf.TasksetConfig]):
+class LessonTasksetConfig(vf.TasksetConfig):
+    task: LessonTaskConfig = LessonTaskConfig()
+
+
+class LessonTaskset(vf.Taskset[LessonTask, LessonTasksetConfig]):
     @classmethod
     def toolsets(cls, config):
         return [LessonTools(vf.SharedToolsetConfig())]

@@ -16,7 +16,7 @@ from ..serving import HarnessRollouts, PolicySession, harness_reward
 
 
 if TYPE_CHECKING:
-    from verifiers.v1 import Episode
+    from verifiers.v1 import Episode, Trace
 
 SUPPORTED = ">=0.4,<0.5"  # as in pyproject.toml
 TESTED = "0.4.0"
@@ -160,22 +160,26 @@ class VerifiersSpec:
         await self._serve()
         client = self._vf.EvalClientConfig(base_url=session.base_url, api_key_var="TRL_INFOPO_API_KEY")
         context = self._vf.ModelContext(model=session.model, client=client)
-        return self._reward(await self.env.run_episode(self._tasks[row["task"]], context))
+        trace = self._trace(await self.env.run_episode(self._tasks[row["task"]], context))
+        session.metrics |= {name: reward.score for name, reward in trace.rewards.items()} | trace.metrics
+        return trace.reward
 
-    def _reward(self, episode: "Episode") -> float:
-        """The reward that upstream gave the policy, or what went wrong there."""
+    def _trace(self, episode: "Episode") -> "Trace":
+        """What upstream recorded of the policy, with its rewards; or what went wrong there."""
         if not episode.ok:
             errors = [*episode.errors, *(error for trace in episode.traces for error in trace.errors)]
             raise RuntimeError("; ".join(f"{error.type}: {error.message}" for error in errors) or "it is not ok.")
         traces = [trace for trace in episode.traces if trace.agent.name == self.policy]
         if len(traces) != 1:
-            raise RuntimeError(f"the agent {self.policy!r} played {len(traces)} times in one episode, instead of once.")
+            raise RuntimeError(
+                f"the agent {self.policy!r} played {len(traces)} times in one episode, instead of once."
+            )
         (trace,) = traces
         unscored = [name for name, reward in trace.rewards.items() if reward is None]
         if unscored or not trace.rewards:
             what = f"left the rewards {unscored} out" if unscored else "gave no reward"
             raise RuntimeError(f"the scoring {what} (it stopped by {trace.stop_condition!r}).")
-        return trace.reward
+        return trace
 
     async def _serve(self) -> None:
         """Hold what the episodes share, from the first to the end."""

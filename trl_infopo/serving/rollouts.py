@@ -34,19 +34,32 @@ LONGEST_CAUSE = 600  # characters of an agent's error in ours, which keeps the w
 Play = Callable[[dict[str, Any], PolicySession], float | None | Awaitable[float | None]]
 
 
-def harness_reward(harness_reward: list[float | None], **kwargs) -> list[float | None]:
+def harness_reward(
+    harness_reward: list[float | None],
+    harness_metrics: list[dict[str, float]],
+    log_metric: Callable[[str, float], None] | None = None,
+    **kwargs,
+) -> list[float | None]:
     """
-    The reward function that goes with [`HarnessRollouts`]: what each episode's `play` returned.
+    The reward function that goes with [`HarnessRollouts`]: what each episode's `play` returned. It logs what the
+    episodes measured, as `infopo/harness/<name>`.
 
     Args:
         harness_reward (`list[float | None]`):
             The rewards.
+        harness_metrics (`list[dict[str, float]]`):
+            The `metrics` of the sessions.
+        log_metric (`Callable[[str, float], None]`, *optional*):
+            TRL's, which takes numbers to log.
         **kwargs:
             What else reward functions get.
 
     Returns:
-        `list[float | None]`: The same.
+        `list[float | None]`: The rewards.
     """
+    for metrics in harness_metrics if log_metric is not None else ():
+        for name, value in metrics.items():
+            log_metric(f"infopo/harness/{name}", value)
     return harness_reward
 
 
@@ -368,6 +381,7 @@ class HarnessRollouts:
             "env_mask": [episode.action_mask for episode in episodes],
             "feedback_content_mask": [session.content_mask() for session in sessions],
             "harness_reward": list(rewards),
+            "harness_metrics": [session.metrics for session in sessions],
             "conversation": [session.messages for session in sessions],
         }
 

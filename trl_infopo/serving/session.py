@@ -96,6 +96,8 @@ class PolicySession:
             Name of the model to ask for.
         name (`str`):
             How errors speak of the episode.
+        metrics (`dict[str, float]`):
+            Numbers to log besides the reward, for `play` to fill.
     """
 
     def __init__(self, name: str, model: str, template: ChatTemplate, submit: Callable[[PendingRequest], None]):
@@ -104,6 +106,7 @@ class PolicySession:
         self.key = secrets.token_urlsafe(16)
         self.base_url = ""  # set by the server
         self.api_key = self.key
+        self.metrics: dict[str, float] = {}
         self.episode = Episode([], name=name)
         self.refusal: RewrittenHistoryError | None = None
         self.is_delivered = True  # what the policy said last
