@@ -131,7 +131,7 @@ USER_SIM = {
         "model": "customer",
         "harness": {"id": "null"},
         "runtime": {"type": "subprocess"},
-        "client": {"api_key_var": "CUSTOMER_KEY"},
+        "client": {"type": "eval", "api_key_var": "CUSTOMER_KEY"},
     },
 }
 

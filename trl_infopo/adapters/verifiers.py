@@ -111,8 +111,8 @@ class VerifiersSpec:
             if name != self.policy and (agent.client is None or agent.model is None):
                 raise ValueError(
                     f"`env` gives the agent {name!r} no `client` and `model` of its own, so that the policy would "
-                    f"play it as well. Set both, such as env={{{name!r}: {{'model': ..., 'client': {{'base_url': "
-                    "..., 'api_key_var': ...}}}}."
+                    f"play it as well. Set both, such as env={{{name!r}: {{'model': ..., 'client': {{'type': 'eval', "
+                    "'base_url': ..., 'api_key_var': ...}}}}."
                 )
         retries = agents[self.policy].retries
         if retries.max_retries or any(rule.max_retries for rule in retries.rules):

@@ -169,7 +169,7 @@ class HarnessRollouts:
             for future in plays:
                 future.cancel()
             self._reject(self._waiting)
-        if trainer.accelerator.num_processes > 1:
+        if trainer.accelerator.num_processes > 1 and not _samples_together(trainer):
             trainer._agree(False, error)
         elif error is not None:
             raise error
@@ -280,8 +280,7 @@ class HarnessRollouts:
             max_completion_length=trainer.max_completion_length,
             max_model_length=_max_model_length(trainer),
         )
-        together = hasattr(trainer, "_generates_together") and trainer._generates_together()
-        goes_on = True
+        together, goes_on = _samples_together(trainer), True
         while goes_on:
             error, batch = None, []
             try:
@@ -433,6 +432,11 @@ def _on_thread(function: Callable[[], Any]) -> asyncio.Future:
 
     Thread(target=run, daemon=True).start()
     return asyncio.wrap_future(future)
+
+
+def _samples_together(trainer: "GRPOTrainer") -> bool:
+    """Whether all processes must sample at the same time, and so agree on every round."""
+    return hasattr(trainer, "_generates_together") and trainer._generates_together()
 
 
 def _max_model_length(trainer: "GRPOTrainer") -> int:
