@@ -294,6 +294,19 @@ def test_what_does_not_change_the_history_is_accepted(trainer):
     assert [message.get("name") for message in output["conversation"][0]] == [None, None, "ask", None]
 
 
+def test_reasoning_that_does_not_come_back_is_still_there(trainer):
+    async def thoughtless(row, session):
+        async with client_of(session) as client:
+            messages = await first_turn(client, session, row)
+            assert messages[1].pop("reasoning_content") == "hm"
+            messages.append(GO_ON)
+            await client.chat.completions.create(model=session.model, messages=messages, tools=TOOLS)
+        return 1.0
+
+    output = run(trainer, thoughtless, "<think>\nhm\n</think>\n\nso", "done")
+    assert "hm\n</think>\n\nso<|im_end|>\n<|im_start|>user" in trainer._tokenizer.decode(output["completion_ids"][0])
+
+
 def test_the_same_request_again_gets_the_same_answer(trainer):
     async def impatient(row, session):
         async with client_of(session) as client:

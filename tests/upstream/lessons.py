@@ -39,7 +39,7 @@ class LessonTools(vf.Toolset[vf.SharedToolsetConfig, LessonState]):
 
 
 class LessonTaskConfig(vf.TaskConfig):
-    fault: Literal["none", "setup fails", "scoring fails", "scoring is slow", "no number"] = "none"
+    fault: Literal["none", "setup fails", "setup hangs", "scoring fails", "scoring is slow", "no number"] = "none"
     """What is wrong with the first task."""
 
 
@@ -47,6 +47,8 @@ class LessonTask(vf.Task[LessonData, LessonState, LessonTaskConfig]):
     async def setup(self, trace, runtime) -> None:
         if self.fault == "setup fails":
             raise OSError("no room")
+        if self.fault == "setup hangs":
+            await asyncio.sleep(600)
         trace.state.wishes = {"subject": self.data.subject, "day": self.data.day}
 
     @property

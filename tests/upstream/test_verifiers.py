@@ -179,6 +179,7 @@ def test_training(spec, tmp_path, coef):
     ("fault", "env", "text"),
     [
         ("setup fails", {}, "TaskError: task setup: OSError: no room"),
+        ("setup hangs", {}, "TimeoutError: it took longer than 30 s"),
         ("scoring fails", {}, "TaskError: .*ledger"),
         ("scoring is slow", {"agent": {"timeout": {"scoring": 0.5}}}, "the scoring left the rewards .* out"),
         ("no number", {}, "`play` returned nan as the reward"),
@@ -186,7 +187,8 @@ def test_training(spec, tmp_path, coef):
     ],
 )
 def test_what_fails_upstream_is_no_zero(trainer, fault, env, text):
-    spec = VerifiersSpec("lessons", env={**env, "taskset": {"task": {"fault": fault}}}, num_tasks=1, max_retries=0)
+    env = {**env, "taskset": {"task": {"fault": fault}}}
+    spec = VerifiersSpec("lessons", env=env, num_tasks=1, max_retries=0, timeout=30)
     try:
         with scripted(trainer, "hello"), pytest.raises((RuntimeError, ValueError), match=text) as caught:
             run(spec, trainer, spec.train_dataset)

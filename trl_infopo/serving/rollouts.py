@@ -13,6 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
@@ -143,6 +144,7 @@ class HarnessRollouts:
         self._changed = Condition()
         self._waiting: list[PendingRequest] = []
         self._template: ChatTemplate | None = None
+        self._trainer: Callable[[], GRPOTrainer | None] = lambda: None
 
     def __call__(self, prompts: list[Any], trainer: "GRPOTrainer") -> dict[str, Any]:
         self._start(trainer)
@@ -189,10 +191,12 @@ class HarnessRollouts:
                 "`rollout_func` is a HarnessRollouts and there are several processes, which a GRPOTrainer does not "
                 "let agree on failures. Take an InfoPOTrainer, with `info_gain_coef=0.0` for GRPO."
             )
-        if self._template is None:
+        if self._trainer() is not trainer:
             self._template = ChatTemplate(
                 trainer._tokenizer, trainer.chat_template, trainer.chat_template_kwargs, trainer.eos_token_ids
             )
+            self._trainer = ref(trainer)
+        self._template.forget()
         if self._event_loop is None:
             self._thread, self._event_loop, ready = start_event_loop_in_daemon(name="trl-infopo-serving")
             ready.wait()

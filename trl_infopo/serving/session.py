@@ -145,6 +145,8 @@ class PolicySession:
         messages, tools, max_tokens = self._read(request)
         if not self.is_open:
             raise RequestError(f"{self.name} is over. Start a new one.", "episode_over", status=410)
+        if self.refusal is not None:
+            raise RequestError(str(self.refusal), "rewritten_history", "messages")
         if self._answer is not None and (messages, tools) == (self._request, self._tools):
             return await asyncio.shield(self._answer)
         if self._answer is not None and not self._answer.done():

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What messages are in tokens, and sampled tokens in messages."""
 
-from copy import copy
+from copy import deepcopy
+from threading import RLock
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -52,7 +53,8 @@ class ChatTemplate:
                 f"`processing_class` ({type(tokenizer).__name__}) has no chat template, but an agent speaks with the "
                 "policy through one. Set `chat_template`, or take the tokenizer of a chat model."
             )
-        tokenizer = copy(tokenizer)
+        tokenizer = deepcopy(tokenizer)  # one object must not be used by several threads at once
+        self._lock = RLock()
         if chat_template is not None:
             tokenizer.chat_template = chat_template
         self._chat_template_kwargs = chat_template_kwargs
@@ -91,9 +93,10 @@ class ChatTemplate:
         Returns:
             `list[int]`: The token ids.
         """
-        return self._tokenizer.apply_chat_template(
-            messages, tools=tools, add_generation_prompt=True, return_dict=False, **self._chat_template_kwargs
-        )
+        with self._lock:
+            return self._tokenizer.apply_chat_template(
+                messages, tools=tools, add_generation_prompt=True, return_dict=False, **self._chat_template_kwargs
+            )
 
     def feedback(self, messages: list[dict]) -> tuple[list[int], list[int]]:
         """
@@ -108,22 +111,30 @@ class ChatTemplate:
             where it is scaffolding of the template.
         """
         key = repr(messages)
-        if key not in self._rendered:
-            ids = self._render(messages)
-            content_mask = [0] * len(ids)
-            for i, message in enumerate(messages):
-                if not message["content"]:
-                    continue
-                # Content is where the tokens are others with other content. Of two others, one begins differently,
-                # and one ends differently
-                start, stop = len(ids), 0
-                for content in ("0", "x"):
-                    other = self._render([*messages[:i], {**message, "content": content}, *messages[i + 1 :]])
-                    start = min(start, _common_length(ids, other))
-                    stop = max(stop, len(ids) - _common_length(ids[::-1], other[::-1]))
-                content_mask[start:stop] = [1] * (stop - start)
-            self._rendered[key] = ids, content_mask
-        return self._rendered[key]
+        with self._lock:
+            if key not in self._rendered:
+                self._rendered[key] = self._render_with_mask(messages)
+            return self._rendered[key]
+
+    def _render_with_mask(self, messages: list[dict]) -> tuple[list[int], list[int]]:
+        ids = self._render(messages)
+        content_mask = [0] * len(ids)
+        for i, message in enumerate(messages):
+            if not message["content"]:
+                continue
+            # Content is where the tokens are others with other content. Of two others, one begins differently, and one
+            # ends differently
+            start, stop = len(ids), 0
+            for content in ("0", "x"):
+                other = self._render([*messages[:i], {**message, "content": content}, *messages[i + 1 :]])
+                start = min(start, _common_length(ids, other))
+                stop = max(stop, len(ids) - _common_length(ids[::-1], other[::-1]))
+            content_mask[start:stop] = [1] * (stop - start)
+        return ids, content_mask
+
+    def forget(self) -> None:
+        """Keep nothing of what was rendered, as the next batch brings other feedback."""
+        self._rendered = {}
 
     def _render(self, messages: list[dict]) -> list[int]:
         # TRL looks for the end of a tool call with the tokenizer's own end token alone
@@ -148,4 +159,5 @@ class ChatTemplate:
         Returns:
             `dict`: The message, with arguments of calls as TRL parses them.
         """
-        return parse_action(self._tokenizer, ids, context, tools or [])
+        with self._lock:
+            return parse_action(self._tokenizer, ids, context, tools or [])
