@@ -98,7 +98,7 @@ def test_the_page_of_options_has_every_option_with_its_default(site):
 
 def test_the_api_reference_has_what_the_package_exports(site):
     pages = "".join(read(site, f"api/{path.stem}") for path in (ROOT / "docs" / "api").glob("*.md"))
-    modules = ("trl_infopo", "trl_infopo.users", "trl_infopo.environments", "trl_infopo.rollout")
+    modules = ("trl_infopo", "trl_infopo.users", "trl_infopo.environments", "trl_infopo.rollout", "trl_infopo.serving")
     for name in modules:
         module = import_module(name)
         for exported in module.__all__:

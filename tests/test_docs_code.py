@@ -20,7 +20,7 @@ from trl_infopo.cli import COMMANDS, main
 
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "adapters" / "serving.md"]
 BLOCK = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
 SMALL = {
     "output_dir": "agent",

@@ -52,7 +52,13 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     - `log`, to write a completions table whatever was sampled and returned.
 
     It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
+
+    Attributes:
+        rollout_rows (`list[dict]`):
+            The rows of the batch that is played, for a `rollout_func`, which TRL gives the prompts alone.
     """
+
+    rollout_rows: list[dict] | None = None
 
     _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
 
@@ -126,6 +132,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         self._rendered, self._has_reset = {}, not self.environment_factories
+        self.rollout_rows = inputs
         try:
             try:
                 return super()._generate_and_score_completions(inputs)
@@ -291,11 +298,17 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _sample(
         self, contexts: list[list[int]], padding: list[int]
     ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Continue contexts, and say how many there are."""
+        self._progress.text = (
+            f"step {self.state.global_step + 1}: sampling, {len(contexts)} of {len(self.environments)} rollouts go on"
+        )
+        return self._sample_together(contexts, padding)
+
+    def _sample_together(
+        self, contexts: list[list[int]], padding: list[int]
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
         """Continue contexts. Where processes must generate together, each gets as many as the busiest one."""
         num_contexts = len(contexts)
-        self._progress.text = (
-            f"step {self.state.global_step + 1}: sampling, {num_contexts} of {len(self.environments)} rollouts go on"
-        )
         if self._generates_together():
             (most,) = self._max_over_processes([num_contexts])
             contexts = contexts + [padding] * (most - num_contexts)

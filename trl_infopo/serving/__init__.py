@@ -1,0 +1,9 @@
+# Copyright 2026 The trl-infopo authors
+# SPDX-License-Identifier: Apache-2.0
+"""Agents that own their loop: the live policy behind an OpenAI-compatible endpoint, for a `rollout_func`."""
+
+from .rollouts import HarnessRollouts, harness_reward
+from .session import PolicySession, RewrittenHistoryError
+
+
+__all__ = ["HarnessRollouts", "PolicySession", "RewrittenHistoryError", "harness_reward"]

@@ -1,0 +1,402 @@
+# Copyright 2026 The trl-infopo authors
+# SPDX-License-Identifier: Apache-2.0
+"""One episode of an agent that owns its loop: its requests are one conversation, in messages and in tokens."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._show import show
+from ..calls import encodable_message
+from ..rollout import Episode
+from ..turns import feedback_blocks, segment_turns
+from .template import ChatTemplate
+
+
+# What a request may ask for that the policy cannot give, each with the values that ask for nothing
+UNSUPPORTED = {
+    "n": (None, 1),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "stop": (None, []),
+    "logit_bias": (None, {}),
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "auto", "none"),
+    "parallel_tool_calls": (None, True),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "modalities": (None, ["text"]),
+    "audio": (None,),
+    "prediction": (None,),
+}
+
+
+class RequestError(Exception):
+    """
+    A request that is not answered, in OpenAI's terms.
+
+    Args:
+        message (`str`):
+            What is wrong, and the way out.
+        code (`str`):
+            Its kind in one word.
+        param (`str`, *optional*):
+            Which part of the request it is about.
+        status (`int`, *optional*, defaults to `400`):
+            Status of the response. Clients ask again after 409, 429 and 5xx.
+    """
+
+    def __init__(self, message: str, code: str, param: str | None = None, status: int = 400):
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.status = status
+
+    def body(self) -> dict:
+        """The body of the response, in OpenAI's shape."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+
+class RewrittenHistoryError(RuntimeError):
+    """A request does not continue the conversation of its episode, so that its tokens are not those of the policy."""
+
+
+@dataclass
+class PendingRequest:
+    """A request that waits for the policy."""
+
+    session: "PolicySession"
+    max_tokens: int | None
+    future: asyncio.Future
+    since: float
+    index: int = 0
+
+
+class PolicySession:
+    """
+    An episode's access to the policy: the address of an OpenAI-compatible endpoint of its own.
+
+    All requests to it are one conversation. The first brings the prompt and the tools. Each later one brings the
+    conversation so far, as it was, and after the policy's last message what came back: results of tools, and messages
+    of a user. A request that is the last one once more, as clients send it that lost the connection, gets the same
+    answer. What leaves out, changes or forks what was said is refused, and fails the episode: see
+    [`RewrittenHistoryError`].
+
+    Attributes:
+        base_url (`str`):
+            For an OpenAI client: `AsyncOpenAI(base_url=session.base_url, api_key=session.api_key)`.
+        api_key (`str`):
+            Its key. The address holds it too, so that any key will do.
+        model (`str`):
+            Name of the model to ask for.
+        name (`str`):
+            How errors speak of the episode.
+        metrics (`dict[str, float]`):
+            Numbers to log besides the reward, for `play` to fill.
+    """
+
+    def __init__(self, name: str, model: str, template: ChatTemplate, submit: Callable[[PendingRequest], None]):
+        self.name = name
+        self.model = model
+        self.key = secrets.token_urlsafe(16)
+        self.base_url = ""  # set by the server
+        self.api_key = self.key
+        self.metrics: dict[str, float] = {}
+        self.episode = Episode([], name=name)
+        self.refusal: RewrittenHistoryError | None = None
+        self.is_delivered = True  # what the policy said last
+        self.is_open = True
+        self._template = template
+        self._submit = submit
+        self._tools: list[dict] | None = None
+        self._said: list[dict] = []  # as requests bring it, and what was answered
+        self._request: list[dict] = []  # the last one, as it was
+        self._answer: asyncio.Future | None = None
+
+    @property
+    def messages(self) -> list[dict]:
+        """The conversation so far, from the prompt to what the policy said last."""
+        return self.episode.prompt + self.episode.completion
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request can be answered, as the conversation has as many tokens as it may have."""
+        return self.episode.stop_reason is not None
+
+    async def answer(self, request: Any) -> dict:
+        """
+        Answer one request.
+
+        Args:
+            request (`Any`):
+                Body of a request for a chat completion.
+
+        Returns:
+            `dict`: The chat completion.
+
+        Raises:
+            `RequestError`: If it cannot be answered.
+        """
+        messages, tools, max_tokens = self._read(request)
+        if not self.is_open:
+            raise RequestError(f"{self.name} is over. Start a new one.", "episode_over", status=410)
+        if self.refusal is not None:
+            raise RequestError(str(self.refusal), "rewritten_history", "messages")
+        if self._answer is not None and (messages, tools) == (self._request, self._tools):
+            return await asyncio.shield(self._answer)
+        if self._answer is not None and not self._answer.done():
+            self._refuse("asks while its last request is not answered yet, which is a fork of the conversation")
+        self._continue(messages, tools)
+        self._request = messages
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        self.is_delivered = False
+        self._submit(PendingRequest(self, max_tokens, self._answer, time.monotonic()))
+        return await asyncio.shield(self._answer)
+
+    def _read(self, request: Any) -> tuple[list[dict], list[dict] | None, int | None]:
+        """Messages, tools and limit of tokens of a request."""
+        if not isinstance(request, dict):
+            raise RequestError("The body is no JSON object.", "invalid_body")
+        if request.get("model") not in (None, self.model):
+            raise RequestError(
+                f"The model {show(request['model'])} is not here, which serves {self.model!r}, the policy in "
+                "training, alone. Send requests to other models, as of a judge, to where they are.",
+                "model_not_found",
+                "model",
+                404,
+            )
+        for name, nothing in UNSUPPORTED.items():
+            if request.get(name) not in nothing:
+                raise RequestError(
+                    f"`{name}` is {show(request[name])}, which the policy cannot give: it is sampled as its trainer "
+                    "says, one answer at a time. Leave it out.",
+                    "unsupported_value",
+                    name,
+                )
+        max_tokens = request.get("max_completion_tokens") or request.get("max_tokens")
+        if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
+            raise RequestError(
+                f"`max_tokens` is {show(max_tokens)}, set it to a whole number of at least 1.",
+                "invalid_value",
+                "max_tokens",
+            )
+        tools = request.get("tools") if request.get("tool_choice") != "none" else None
+        if tools is not None and not (isinstance(tools, list) and all(map(_is_tool, tools))):
+            raise RequestError(
+                "`tools` is no list of functions, each with a name. The policy calls functions alone.",
+                "invalid_value",
+                "tools",
+            )
+        if tools and not self._template.takes_tools:
+            raise RequestError(
+                "The request has tools, but the chat template of the policy does not render tool calls and their "
+                "results, or TRL does not know how to parse them. Take a model whose tool calls TRL supports, or set "
+                "the tokenizer's `chat_template` and `response_template`.",
+                "unsupported_value",
+                "tools",
+            )
+        messages = request.get("messages")
+        if not isinstance(messages, list) or not messages:
+            raise RequestError("`messages` is no list of messages.", "invalid_value", "messages")
+        try:
+            messages = [_read_message(message) for message in encodable_message(messages)]
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise RequestError(f"`messages` is no chat of text: {error!r}.", "invalid_value", "messages") from None
+        return messages, tools or None, max_tokens
+
+    def _continue(self, messages: list[dict], tools: list[dict] | None) -> None:
+        """Add what a request brings to the conversation."""
+        episode = self.episode
+        if not self._said:
+            try:
+                ids = self._template.prompt(_for_template(messages), tools)
+            except Exception as error:  # what a template raises may be anything
+                raise RequestError(f"The chat template fails: {error}", "invalid_value", "messages") from None
+            episode.prompt, episode.prompt_ids = _for_template(messages), ids
+            episode.tools = {tool["function"]["name"]: tool for tool in tools or []}
+            self._tools, self._said = tools, messages
+            return
+        if tools != self._tools:
+            self._refuse("has other tools than the first")
+        for i, (before, now) in enumerate(zip(self._said, messages, strict=False)):
+            if _comparable(before) != _comparable(now):
+                self._refuse(
+                    f"has message {i} ({now['role']}) not as it was: {show(_comparable(now)[1:])} instead of "
+                    f"{show(_comparable(before)[1:])}"
+                )
+        new = messages[len(self._said) :]
+        if not new:
+            self._refuse(f"goes back to its first {len(messages)} of {len(self._said)} messages")
+        if any(message["role"] not in ("tool", "user") for message in new):
+            role = next(message["role"] for message in new if message["role"] not in ("tool", "user"))
+            self._refuse(f"brings a message of the role {role!r}, which is neither a user's nor a tool's")
+        if self.is_full:
+            raise self.overflow()
+        feedback = _for_template(messages)[len(self._said) :]
+        try:
+            self._template.feedback(feedback)
+        except Exception as error:  # what a template raises may be anything
+            raise RequestError(f"The chat template fails: {error}", "invalid_value", "messages") from None
+        if episode.completion_ids[-1] not in (*self._template.eos_token_ids, self._template.end_token_id):
+            # The limit of a request cut the last action off; the template would have ended it
+            episode.completion_ids.append(self._template.end_token_id)
+            episode.action_mask.append(0)
+            if episode.logprobs is not None:
+                episode.logprobs.append(0.0)
+        episode.feedback = feedback
+        self._said = messages
+
+    def _refuse(self, reason: str) -> None:
+        text = (
+            f"A request of {self.name} does not continue its conversation: it {reason}. An episode is one row of a "
+            "batch, and its tokens are those that the policy saw and sampled. Let the agent send back the whole "
+            "conversation as it was, with nothing cut out, summarized or forked."
+        )
+        self.refusal = self.refusal or RewrittenHistoryError(text)
+        raise RequestError(text, "rewritten_history", "messages")
+
+    def overflow(self) -> RequestError:
+        """The error of a request that does not fit."""
+        return RequestError(
+            f"The maximum context length of {self.name} is reached: its conversation has as many tokens as it may "
+            "have (`max_completion_length` of the trainer, or the length of the model).",
+            "context_length_exceeded",
+            "messages",
+        )
+
+    def content_mask(self) -> list[int]:
+        """For each token of the completion, 1 where it is content of what came back, 0 elsewhere."""
+        mask = [0] * len(self.episode.completion_ids)
+        for turn, feedback in zip(
+            segment_turns(self.episode.action_mask), feedback_blocks(self.episode.completion), strict=False
+        ):
+            # Behind the end that an action may lack
+            _, content = self._template.feedback(feedback)
+            mask[turn.observation.stop - len(content) : turn.observation.stop] = content
+        return mask
+
+    def completion(self, is_cut: bool) -> dict:
+        """
+        The chat completion that tells what the policy has just said.
+
+        Args:
+            is_cut (`bool`):
+                Whether a limit of tokens cut it off.
+
+        Returns:
+            `dict`: The chat completion.
+        """
+        episode = self.episode
+        message = episode.completion[-1]
+        calls = [call["function"] for call in message.get("tool_calls") or []]
+        answer = {"role": "assistant", "content": message.get("content") or (None if calls else "")}
+        if message.get("reasoning_content"):
+            answer["reasoning_content"] = message["reasoning_content"]
+        if calls:
+            answer["tool_calls"] = [
+                {
+                    "id": f"call_{episode.num_actions}_{i}",
+                    "type": "function",
+                    "function": {"name": function["name"], "arguments": _arguments_text(function["arguments"])},
+                }
+                for i, function in enumerate(calls)
+            ]
+        self._said = [*self._said, _read_message(answer)]
+        num_sampled = len(segment_turns(episode.action_mask)[-1].action)
+        num_tokens = len(episode.prompt_ids) + len(episode.completion_ids)
+        return {
+            "id": f"chatcmpl-{self.key}-{episode.num_actions}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self.model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": answer,
+                    "finish_reason": "length" if is_cut else "tool_calls" if calls else "stop",
+                    "logprobs": None,
+                }
+            ],
+            "usage": {
+                "prompt_tokens": num_tokens - num_sampled,
+                "completion_tokens": num_sampled,
+                "total_tokens": num_tokens,
+            },
+        }
+
+
+def _is_tool(tool: Any) -> bool:
+    return (
+        isinstance(tool, dict)
+        and tool.get("type", "function") == "function"
+        and isinstance(tool.get("function"), dict)
+        and isinstance(tool["function"].get("name"), str)
+    )
+
+
+def _read_message(message: dict) -> dict:
+    """A message of a request in the parts that count."""
+    role = {"developer": "system"}.get(message["role"], message["role"])
+    if role not in ("system", "user", "assistant", "tool"):
+        raise ValueError(f"the role {role!r}")
+    content = message.get("content")
+    if isinstance(content, list):
+        if any(part["type"] != "text" for part in content):
+            raise ValueError(f"content of the type {next(p['type'] for p in content if p['type'] != 'text')!r}")
+        content = "".join(part["text"] for part in content)
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"content of the type {type(content).__name__}")
+    read = {"role": role, "content": content or ""}
+    if role == "tool":
+        read["tool_call_id"] = message.get("tool_call_id")
+    if message.get("tool_calls"):
+        read["tool_calls"] = [
+            {
+                "id": call.get("id"),
+                "type": "function",
+                "function": {"name": call["function"]["name"], "arguments": call["function"]["arguments"]},
+            }
+            for call in message["tool_calls"]
+        ]
+    return read
+
+
+def _for_template(messages: list[dict]) -> list[dict]:
+    """Messages as chat templates take them: arguments of calls are objects, if they can be, and results have names."""
+    rendered, names = [], {}
+    for message in messages:
+        if message["role"] == "tool":
+            name = names.get(message["tool_call_id"], "unknown")
+            message = {"role": "tool", "name": name, "content": message["content"]}
+        elif "tool_calls" in message:
+            names |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+            functions = [call["function"] for call in message["tool_calls"]]
+            functions = [{**f, "arguments": _arguments_object(f["arguments"])} for f in functions]
+            message = {**message, "tool_calls": [{"type": "function", "function": f} for f in functions]}
+        rendered.append(message)
+    return rendered
+
+
+def _arguments_object(arguments: Any) -> Any:
+    try:
+        value = json.loads(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return arguments
+    return value if isinstance(value, dict) else arguments
+
+
+def _arguments_text(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def _comparable(message: dict) -> tuple:
+    """What must stay of a message: its text but for space around it, and its calls but for their ids."""
+    calls = [call["function"] for call in message.get("tool_calls", [])]
+    calls = [(function["name"], _arguments_object(function["arguments"])) for function in calls]
+    return message["role"], message["content"].strip(), *calls
