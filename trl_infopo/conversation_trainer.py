@@ -298,7 +298,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _sample(
         self, contexts: list[list[int]], padding: list[int]
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        """Continue contexts, and say how many there are."""
+        """Continue contexts, and show how many there are."""
         self._progress.text = (
             f"step {self.state.global_step + 1}: sampling, {len(contexts)} of {len(self.environments)} rollouts go on"
         )
