@@ -196,6 +196,36 @@ def _exit_error(error: BaseException) -> RuntimeError:
     return RuntimeError(f"{type(error).__name__}: {error_text(error)}")
 
 
+def run_on(event_loop: asyncio.AbstractEventLoop, coroutine: Coroutine, limit: float | None = None) -> Any:
+    """
+    Run a coroutine on an event loop in another thread, and wait for it.
+
+    Args:
+        event_loop (`asyncio.AbstractEventLoop`):
+            The event loop.
+        coroutine (`Coroutine`):
+            The coroutine to run.
+        limit (`float`, *optional*):
+            Seconds after which the event loop counts as blocked.
+
+    Returns:
+        `Any`: Its result.
+
+    Raises:
+        `RuntimeError`: If the event loop is blocked, or is not running any more.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, event_loop)
+    waited = 0.0
+    while True:
+        try:
+            return future.result(timeout=1.0)
+        except TimeoutError:
+            if future.done():
+                raise
+        waited += 1.0
+        check_event_loop(event_loop, waited, limit)
+
+
 def check_event_loop(event_loop: asyncio.AbstractEventLoop, waited: float, limit: float | None) -> None:
     """
     Whether it makes sense to go on waiting for an event loop in another thread.
