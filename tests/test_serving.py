@@ -368,7 +368,7 @@ def test_an_action_that_was_cut_off_ends_outside_of_it(trainer):
         ({"stop": ["x"]}, "stop", "`stop` is"),
         ({"tool_choice": "required", "tools": TOOLS}, "tool_choice", "`tool_choice` is 'required'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "`response_format` is"),
-        ({"max_tokens": 0.5}, "max_tokens", "`max_tokens` is 0.5"),
+        ({"max_tokens": 0}, "max_tokens", "`max_tokens` is 0"),
         ({"tools": [{"type": "web_search"}]}, "tools", "`tools` is no list of functions"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
         ({"messages": [{"role": "oracle", "content": ""}]}, "messages", "oracle"),

@@ -128,6 +128,13 @@ class PolicySession:
         """Whether no further request can be answered, as the conversation has as many tokens as it may have."""
         return self.episode.stop_reason is not None
 
+    async def settle(self) -> None:
+        """Wait a moment for the policy's last answer to leave, if it has not."""
+        for _ in range(10):
+            if self.is_delivered:
+                return
+            await asyncio.sleep(0.1)
+
     async def answer(self, request: Any) -> dict:
         """
         Answer one request.
@@ -179,7 +186,8 @@ class PolicySession:
                     "unsupported_value",
                     name,
                 )
-        max_tokens = request.get("max_completion_tokens") or request.get("max_tokens")
+        limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
+        max_tokens = next((limit for limit in limits if limit is not None), None)
         if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
             raise RequestError(
                 f"`max_tokens` is {show(max_tokens)}, set it to a whole number of at least 1.",
