@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""An OpenAI-compatible endpoint, streams included, that says what is written down, one line after the other, or misbehaves."""
+"""An OpenAI-compatible endpoint, streams included, that says line after line what is written down, or misbehaves."""
 
 import json
 import threading
