@@ -156,7 +156,11 @@ def test_the_user_is_another_agent(trainer):
 
 @pytest.mark.parametrize(
     ("fault", "text"),
-    [("hangs up", "Error"), ("is slow", "TimeoutError: it took longer than 30 s"), ("talks nonsense", "Error")],
+    [
+        ("hangs up", "ProviderError: Server disconnected"),
+        ("is slow", "TimeoutError: it took longer than 30 s"),
+        ("talks nonsense", "ProviderError: upstream stream ended"),
+    ],
 )
 def test_a_user_that_fails_is_no_zero(trainer, fault, text):
     with serve_customer("I need a lesson please.", fault=fault) as customer:
@@ -165,12 +169,11 @@ def test_a_user_that_fails_is_no_zero(trainer, fault, text):
         try:
             with (
                 scripted(trainer, "what, and when?"),
-                pytest.raises(RuntimeError, match=f"rollout 0 of process 0 .*{text}") as caught,
+                pytest.raises(RuntimeError, match=f"rollout 0 of process 0 .*{text}"),
             ):
                 run(spec, trainer, spec.train_dataset)
         finally:
             spec.close()
-    print(caught.value)
 
 
 @pytest.mark.parametrize("coef", [0.5, 0.0])

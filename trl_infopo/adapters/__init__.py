@@ -1,3 +1,3 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapters to environments of others, one module each. Each needs its upstream, which it says how to install."""
+"""Environments of others as they are, each in a module of its own that imports its upstream when it is needed."""
