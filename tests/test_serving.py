@@ -373,6 +373,8 @@ def test_an_action_that_was_cut_off_ends_outside_of_it(trainer):
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
         ({"messages": [{"role": "oracle", "content": ""}]}, "messages", "oracle"),
         ({"messages": []}, "messages", "no list of messages"),
+        ({"messages": [{"role": "tool", "tool_call_id": [], "content": ""}]}, "messages", "unhashable"),
+        ({"messages": [{"role": "user"}], "stream_options": [1]}, "stream_options", "no JSON object"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_openai_s_terms(trainer, options, param, text):
