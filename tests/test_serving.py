@@ -368,11 +368,13 @@ def test_an_action_that_was_cut_off_ends_outside_of_it(trainer):
         ({"stop": ["x"]}, "stop", "`stop` is"),
         ({"tool_choice": "required", "tools": TOOLS}, "tool_choice", "`tool_choice` is 'required'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "`response_format` is"),
-        ({"max_tokens": 0.5}, "max_tokens", "`max_tokens` is 0.5"),
+        ({"max_tokens": 0}, "max_tokens", "`max_tokens` is 0"),
         ({"tools": [{"type": "web_search"}]}, "tools", "`tools` is no list of functions"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
         ({"messages": [{"role": "oracle", "content": ""}]}, "messages", "oracle"),
         ({"messages": []}, "messages", "no list of messages"),
+        ({"messages": [{"role": "tool", "tool_call_id": [], "content": ""}]}, "messages", "unhashable"),
+        ({"messages": [{"role": "user"}], "stream_options": [1]}, "stream_options", "no JSON object"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_openai_s_terms(trainer, options, param, text):

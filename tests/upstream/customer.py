@@ -1,10 +1,10 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""An OpenAI-compatible endpoint, streams included, that says what is written down, one line after the other."""
+"""An OpenAI-compatible endpoint, streams included, that says line after line what is written down, or misbehaves."""
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -21,24 +21,33 @@ class Customer(BaseHTTPRequestHandler):
         else:
             kind = "application/json"
             body = json.dumps({**common, "object": "chat.completion", "choices": [{**choice, "message": message}]})
+        if self.server.fault == "hangs up":
+            self.connection.close()
+            return
+        if self.server.fault == "is slow":
+            self.server.closing.wait(60)
+        if self.server.fault == "talks nonsense":
+            kind, body = "text/html", "<html>busy</html>"
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body.encode())
+        with suppress(ConnectionError):  # nobody waits for it any more
+            self.wfile.write(body.encode())
 
     def log_message(self, *args):
         pass
 
 
 @contextmanager
-def serve_customer(*lines: str):
+def serve_customer(*lines: str, fault: str = "none"):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Customer)
-    server.lines = lines
+    server.lines, server.fault, server.closing = lines, fault, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
     finally:
+        server.closing.set()
         server.shutdown()
         server.server_close()

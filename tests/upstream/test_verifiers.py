@@ -154,6 +154,28 @@ def test_the_user_is_another_agent(trainer):
     assert said == ["I need a lesson please.", "Monday, music."]
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("hangs up", "ProviderError: Server disconnected"),
+        ("is slow", "TimeoutError: it took longer than 30 s"),
+        ("talks nonsense", "ProviderError: upstream stream ended"),
+    ],
+)
+def test_a_user_that_fails_is_no_zero(trainer, fault, text):
+    with serve_customer("I need a lesson please.", fault=fault) as customer:
+        USER_SIM["user"]["client"]["base_url"] = customer.url
+        spec = VerifiersSpec("lessons", env=USER_SIM, policy="assistant", num_tasks=1, max_retries=0, timeout=30)
+        try:
+            with (
+                scripted(trainer, "what, and when?"),
+                pytest.raises(RuntimeError, match=f"rollout 0 of process 0 .*{text}"),
+            ):
+                run(spec, trainer, spec.train_dataset)
+        finally:
+            spec.close()
+
+
 @pytest.mark.parametrize("coef", [0.5, 0.0])
 def test_training(spec, tmp_path, coef):
     trainer = make_trainer(

@@ -260,6 +260,7 @@ class HarnessRollouts:
             raise session.refusal
         if not session.episode.num_actions:
             raise RuntimeError(f"`play` returned {show(reward)} and had no answer of the policy.")
+        await session.settle()
         if not session.is_delivered:
             raise ConnectionError("it hung up before it had the policy's last answer.")
         return reward

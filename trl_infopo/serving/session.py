@@ -3,7 +3,6 @@
 """One episode of an agent that owns its loop: its requests are one conversation, in messages and in tokens."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from .._show import show
 from ..calls import encodable_message
 from ..rollout import Episode
 from ..turns import feedback_blocks, segment_turns
+from .messages import arguments_text, comparable, for_template, is_tool, read_message
 from .template import ChatTemplate
 
 
@@ -128,6 +128,13 @@ class PolicySession:
         """Whether no further request can be answered, as the conversation has as many tokens as it may have."""
         return self.episode.stop_reason is not None
 
+    async def settle(self) -> None:
+        """Wait a moment for the policy's last answer to leave, if it has not."""
+        for _ in range(10):
+            if self.is_delivered:
+                return
+            await asyncio.sleep(0.1)
+
     async def answer(self, request: Any) -> dict:
         """
         Answer one request.
@@ -171,6 +178,8 @@ class PolicySession:
                 "model",
                 404,
             )
+        if not isinstance(request.get("stream_options") or {}, dict):
+            raise RequestError("`stream_options` is no JSON object.", "invalid_value", "stream_options")
         for name, nothing in UNSUPPORTED.items():
             if request.get(name) not in nothing:
                 raise RequestError(
@@ -179,7 +188,8 @@ class PolicySession:
                     "unsupported_value",
                     name,
                 )
-        max_tokens = request.get("max_completion_tokens") or request.get("max_tokens")
+        limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
+        max_tokens = next((limit for limit in limits if limit is not None), None)
         if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
             raise RequestError(
                 f"`max_tokens` is {show(max_tokens)}, set it to a whole number of at least 1.",
@@ -187,7 +197,7 @@ class PolicySession:
                 "max_tokens",
             )
         tools = request.get("tools") if request.get("tool_choice") != "none" else None
-        if tools is not None and not (isinstance(tools, list) and all(map(_is_tool, tools))):
+        if tools is not None and not (isinstance(tools, list) and all(map(is_tool, tools))):
             raise RequestError(
                 "`tools` is no list of functions, each with a name. The policy calls functions alone.",
                 "invalid_value",
@@ -205,7 +215,7 @@ class PolicySession:
         if not isinstance(messages, list) or not messages:
             raise RequestError("`messages` is no list of messages.", "invalid_value", "messages")
         try:
-            messages = [_read_message(message) for message in encodable_message(messages)]
+            messages = [read_message(message) for message in encodable_message(messages)]
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RequestError(f"`messages` is no chat of text: {error!r}.", "invalid_value", "messages") from None
         return messages, tools or None, max_tokens
@@ -215,20 +225,20 @@ class PolicySession:
         episode = self.episode
         if not self._said:
             try:
-                ids = self._template.prompt(_for_template(messages), tools)
+                ids = self._template.prompt(for_template(messages), tools)
             except Exception as error:  # what a template raises may be anything
                 raise RequestError(f"The chat template fails: {error}", "invalid_value", "messages") from None
-            episode.prompt, episode.prompt_ids = _for_template(messages), ids
+            episode.prompt, episode.prompt_ids = for_template(messages), ids
             episode.tools = {tool["function"]["name"]: tool for tool in tools or []}
             self._tools, self._said = tools, messages
             return
         if tools != self._tools:
             self._refuse("has other tools than the first")
         for i, (before, now) in enumerate(zip(self._said, messages, strict=False)):
-            if _comparable(before) != _comparable(now):
+            if comparable(before) != comparable(now):
                 self._refuse(
-                    f"has message {i} ({now['role']}) not as it was: {show(_comparable(now)[1:])} instead of "
-                    f"{show(_comparable(before)[1:])}"
+                    f"has message {i} ({now['role']}) not as it was: {show(comparable(now)[1:])} instead of "
+                    f"{show(comparable(before)[1:])}"
                 )
         new = messages[len(self._said) :]
         if not new:
@@ -238,8 +248,8 @@ class PolicySession:
             self._refuse(f"brings a message of the role {role!r}, which is neither a user's nor a tool's")
         if self.is_full:
             raise self.overflow()
-        feedback = _for_template(messages)[len(self._said) :]
         try:
+            feedback = for_template(messages)[len(self._said) :]
             self._template.feedback(feedback)
         except Exception as error:  # what a template raises may be anything
             raise RequestError(f"The chat template fails: {error}", "invalid_value", "messages") from None
@@ -303,11 +313,11 @@ class PolicySession:
                 {
                     "id": f"call_{episode.num_actions}_{i}",
                     "type": "function",
-                    "function": {"name": function["name"], "arguments": _arguments_text(function["arguments"])},
+                    "function": {"name": function["name"], "arguments": arguments_text(function["arguments"])},
                 }
                 for i, function in enumerate(calls)
             ]
-        self._said = [*self._said, _read_message(answer)]
+        self._said = [*self._said, read_message(answer)]
         num_sampled = len(segment_turns(episode.action_mask)[-1].action)
         num_tokens = len(episode.prompt_ids) + len(episode.completion_ids)
         return {
@@ -329,74 +339,3 @@ class PolicySession:
                 "total_tokens": num_tokens,
             },
         }
-
-
-def _is_tool(tool: Any) -> bool:
-    return (
-        isinstance(tool, dict)
-        and tool.get("type", "function") == "function"
-        and isinstance(tool.get("function"), dict)
-        and isinstance(tool["function"].get("name"), str)
-    )
-
-
-def _read_message(message: dict) -> dict:
-    """A message of a request in the parts that count."""
-    role = {"developer": "system"}.get(message["role"], message["role"])
-    if role not in ("system", "user", "assistant", "tool"):
-        raise ValueError(f"the role {role!r}")
-    content = message.get("content")
-    if isinstance(content, list):
-        if any(part["type"] != "text" for part in content):
-            raise ValueError(f"content of the type {next(p['type'] for p in content if p['type'] != 'text')!r}")
-        content = "".join(part["text"] for part in content)
-    if content is not None and not isinstance(content, str):
-        raise TypeError(f"content of the type {type(content).__name__}")
-    read = {"role": role, "content": content or ""}
-    if role == "tool":
-        read["tool_call_id"] = message.get("tool_call_id")
-    if message.get("tool_calls"):
-        read["tool_calls"] = [
-            {
-                "id": call.get("id"),
-                "type": "function",
-                "function": {"name": call["function"]["name"], "arguments": call["function"]["arguments"]},
-            }
-            for call in message["tool_calls"]
-        ]
-    return read
-
-
-def _for_template(messages: list[dict]) -> list[dict]:
-    """Messages as chat templates take them: arguments of calls are objects, if they can be, and results have names."""
-    rendered, names = [], {}
-    for message in messages:
-        if message["role"] == "tool":
-            name = names.get(message["tool_call_id"], "unknown")
-            message = {"role": "tool", "name": name, "content": message["content"]}
-        elif "tool_calls" in message:
-            names |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
-            functions = [call["function"] for call in message["tool_calls"]]
-            functions = [{**f, "arguments": _arguments_object(f["arguments"])} for f in functions]
-            message = {**message, "tool_calls": [{"type": "function", "function": f} for f in functions]}
-        rendered.append(message)
-    return rendered
-
-
-def _arguments_object(arguments: Any) -> Any:
-    try:
-        value = json.loads(arguments)
-    except (TypeError, ValueError, RecursionError):
-        return arguments
-    return value if isinstance(value, dict) else arguments
-
-
-def _arguments_text(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _comparable(message: dict) -> tuple:
-    """What must stay of a message: its text but for space around it, and its calls but for their ids."""
-    calls = [call["function"] for call in message.get("tool_calls", [])]
-    calls = [(function["name"], _arguments_object(function["arguments"])) for function in calls]
-    return message["role"], message["content"].strip(), *calls
