@@ -140,7 +140,8 @@ def begin(
     """
     Let the users speak first who have an `opening`. Openings are awaited together, as replies are.
 
-    What a user says is added to the prompt: to its last message if that is the user's, or else as another message.
+    What a user says is added to the prompt: to its last message if that is the user's, or else as another message. One
+    who returns `None` says nothing.
 
     Args:
         episodes (`list[Episode]`):
@@ -506,12 +507,14 @@ class _Call:
 
     def deliver_opening(self) -> None:
         """Add what the user says first to the prompt."""
+        if self.error is None and self.result is None:
+            return
         self._count_reply()
         text, episode = self.result, self.episode
         if not isinstance(text, str) or not text.strip():
             raise UserSimulatorError(
                 f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.opening` returned "
-                f"{show(text)}. Return text, or let the user have no `opening`."
+                f"{show(text)}. Return text, or None to say nothing."
             )
         text, (*before, last) = encodable(text), episode.prompt
         if last["role"] != "user":

@@ -11,7 +11,7 @@ class UserSimulator(Protocol):
     Whoever answers the agent's plain messages: an environment's attribute `user`.
 
     A user may also have a method `opening`, with the arguments of `reply` and sync or `async` as well: what they say
-    first, once the environment is reset. The messages are those of the prompt.
+    first, once the environment is reset, or `None` for nothing. The messages are those of the prompt.
 
     And they may have an attribute `usage`, a [`Usage`], from which the trainer takes the metrics `user/tokens` and
     `user/errors`.
