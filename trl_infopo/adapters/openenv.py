@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from ..users import UserSimulator, UserSimulatorError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["OpenEnvGame", "OpenEnvSpec", "OpenEnvTools"]
+__all__ = ["OpenEnvGame", "OpenEnvSpec", "OpenEnvTools", "openenv_dataset", "openenv_environment"]
 
 MODES = ("tools", "action", "text")
 REWARDS = ("last", "sum")
@@ -213,6 +213,43 @@ class OpenEnvSpec:
             raise RuntimeError(f"{error}{hint}") from error
         finally:
             session.close()
+
+
+def openenv_environment(**options) -> "OpenEnvGame":
+    """
+    Make an environment, for files of options that name what makes it and with what.
+
+    Args:
+        **options:
+            Those of [`OpenEnvSpec`].
+
+    Returns:
+        [`OpenEnvGame`]: The environment.
+    """
+    return _shared_spec(json.dumps(options, sort_keys=True))()
+
+
+def openenv_dataset(split: str = "train", **options) -> "Dataset":
+    """
+    The tasks, for files of options.
+
+    Args:
+        split (`str`, *optional*, defaults to `"train"`):
+            `"train"` or `"test"`.
+        **options:
+            Those of [`OpenEnvSpec`].
+
+    Returns:
+        [`~datasets.Dataset`]: The rows.
+    """
+    check_choice("split", split, ("train", "test"))
+    spec = _shared_spec(json.dumps(options, sort_keys=True))
+    return spec.train_dataset if split == "train" else spec.eval_dataset
+
+
+@cache
+def _shared_spec(options: str) -> OpenEnvSpec:
+    return OpenEnvSpec(**json.loads(options))
 
 
 class RefusedAction(ValueError):

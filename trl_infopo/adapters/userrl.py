@@ -8,9 +8,11 @@ import json
 import os
 import sys
 from ast import literal_eval
-from contextvars import ContextVar
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from ..users.endpoint import AttemptError, ChatClient, Completion, EndpointError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["GYMS", "UserRLEnv", "UserRLSpec"]
+__all__ = ["GYMS", "UserRLEnv", "UserRLSpec", "userrl_dataset", "userrl_environment"]
 
 REPOSITORY = "https://github.com/SalesforceAIResearch/UserRL"
 TESTED = "cf55a30"
@@ -256,8 +258,8 @@ class UserRLSpec:
         check_number("max_steps", self.max_steps, integer=True, at_least=1)
         if not (self._root / "gyms" / self._gym.folder).is_dir():
             raise ImportError(
-                f"UserRL is not on PyPI, and there is no checkout of it at {str(self._root)!r}: git clone {REPOSITORY} "
-                f"and set `repository` or USERRL_REPOSITORY to its path. It was tested at commit {TESTED}."
+                f"UserRL is not on PyPI, and there is no checkout of it at {str(self._root)!r}: `git clone "
+                f"{REPOSITORY}`, and set `repository` or USERRL_REPOSITORY to its path. It was tested at {TESTED}."
             )
         if self._gym.asks is not None:
             _ = self._client
@@ -365,6 +367,43 @@ class UserRLSpec:
         return getattr(self._package, self._gym.env)(config)
 
 
+def userrl_environment(**options) -> "UserRLEnv":
+    """
+    Make an environment, for files of options that name what makes it and with what.
+
+    Args:
+        **options:
+            Those of [`UserRLSpec`].
+
+    Returns:
+        [`UserRLEnv`]: The environment.
+    """
+    return _shared_spec(json.dumps(options, sort_keys=True))()
+
+
+def userrl_dataset(split: str = "train", **options) -> "Dataset":
+    """
+    The tasks, for files of options.
+
+    Args:
+        split (`str`, *optional*, defaults to `"train"`):
+            `"train"` or `"test"`.
+        **options:
+            Those of [`UserRLSpec`].
+
+    Returns:
+        [`~datasets.Dataset`]: The rows.
+    """
+    check_choice("split", split, ("train", "test"))
+    spec = _shared_spec(json.dumps(options, sort_keys=True))
+    return spec.train_dataset if split == "train" else spec.eval_dataset
+
+
+@cache
+def _shared_spec(options: str) -> UserRLSpec:
+    return UserRLSpec(**json.loads(options))
+
+
 def _redirect(module: ModuleType, name: str) -> None:
     """Let a module of UserRL's ask our client, wherever one of our environments is what runs."""
     theirs = getattr(module, name)
@@ -405,10 +444,20 @@ def _complete(theirs: Any, *args, **kwargs) -> Any:
 
 
 def _as_response(text: str) -> SimpleNamespace:
-    message = {"role": "assistant", "content": text}
-    message = SimpleNamespace(**message, model_dump=lambda: dict(message_fields), tool_calls=None)
-    message_fields = {"role": "assistant", "content": text}
+    fields = {"role": "assistant", "content": text}
+    message = SimpleNamespace(**fields, model_dump=lambda: dict(fields))
     return SimpleNamespace(choices=[SimpleNamespace(message=message)], _hidden_params={"response_cost": 0.0})
+
+
+async def _in_thread(function: Callable, *args) -> Any:
+    """Run what blocks. Not on the event loop's own threads: the client needs those to answer it."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    return await loop.run_in_executor(_threads(), context.run, function, *args)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="userrl")
 
 
 class World:
@@ -480,8 +529,8 @@ class UserRLEnv:
 
     async def _open(self) -> None:
         async def make():
-            self.gym = await asyncio.to_thread(self.spec._make, self.task)
-            await asyncio.to_thread(self.gym.reset)
+            self.gym = await _in_thread(self.spec._make, self.task)
+            await _in_thread(self.gym.reset)
 
         await self._ask(make())
 
@@ -489,7 +538,7 @@ class UserRLEnv:
         if self.spec.gym in ("tau", "search") and not action.startswith(
             "[answer]" if self.spec.gym == "search" else "!"
         ):
-            return await asyncio.to_thread(self.gym.step, action)  # they wait for others on the thread
+            return await _in_thread(self.gym.step, action)  # they wait for others on the thread
         return await self.gym.step_async(action)
 
     async def _ask(self, doing: Any) -> Any:
