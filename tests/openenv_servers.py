@@ -176,6 +176,14 @@ def make_app(mode: str, max_concurrent_envs: int = 64):
     return create_app(*APPS[mode], env_name=mode, max_concurrent_envs=max_concurrent_envs)
 
 
+def number_prompts(rows) -> list[dict]:
+    """Rows with different prompts."""
+    return [
+        {**row, "prompt": [{"role": "user", "content": f"{row['prompt'][0]['content']} ({i})"}]}
+        for i, row in enumerate(rows)
+    ]
+
+
 def solve(messages: list[dict], tools: list) -> dict:
     """Finds the word by what came back."""
     seen = [message["content"] for message in messages if message["role"] in ("tool", "user")]

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openenv")
 
 import openenv_servers as servers
-from openenv_servers import make_app, serve, solve
+from openenv_servers import make_app, number_prompts, serve, solve
 from two_steps import train_two_steps
 
 from trl_infopo import evaluate
@@ -154,7 +154,7 @@ def test_seeds_to_train_on_are_not_those_to_evaluate_on(urls):
 @pytest.mark.parametrize(("mode", "coef"), [("tools", 0.5), ("action", 0.5), ("text", 0.5), ("text", 0.0)])
 def test_two_steps(urls, tmp_path, mode, coef):
     spec = OpenEnvSpec(urls[mode], mode=mode, num_tasks=4, default_reward=0.0, prompt="Find the word. ")
-    rollouts = train_two_steps(tmp_path, spec.environment_factory, spec.train_dataset.to_list(), solve, coef)
+    rollouts = train_two_steps(tmp_path, spec.environment_factory, number_prompts(spec.train_dataset), solve, coef)
     assert {rollout["reward"] for rollout in rollouts} == {0.0, 1.0}
     assert wait_for(lambda: not servers.alive)
 
@@ -242,7 +242,7 @@ def test_the_same_in_training(tmp_path):
         with pytest.raises(
             UserSimulatorError, match="The user of rollout 0 of process 0 at step 0 failed: .* hung up"
         ):
-            train_two_steps(tmp_path, spec.environment_factory, spec.train_dataset.to_list(), say("left"), 0.5)
+            train_two_steps(tmp_path, spec.environment_factory, number_prompts(spec.train_dataset), say("left"), 0.5)
 
 
 def test_a_reset_is_tried_again(monkeypatch):

@@ -22,8 +22,11 @@ def answer(gym: str, text: str) -> str:
     if gym == "turtle":
         if '"scores"' not in text:
             return repr({"response": "No"})
-        told = any(text.count(line) > 1 for line in text.splitlines() if len(line) > 100)
-        return repr({"scores": [{"score": int(told)}] * text.count('"statement":'), "feedback": "so"})
+        truth, told, protocol = re.search(
+            r"\(Bottom\)\n(.*)\n\n### User's.*?\n(.*)\n\n### Evaluation Protocol\n(.*)", text, flags=re.DOTALL
+        ).groups()
+        score = float(truth.strip() == told.strip())
+        return repr({"scores": [{"score": score}] * protocol.count('"statement":'), "feedback": "so"})
     if gym == "persuade":
         level = int(re.findall(r"level (\d)", text)[-1]) if "level " in text else 0
         return repr({"response": f"I see ({level}).", "stance": STANCES[level]})

@@ -71,7 +71,7 @@ def load(gym: str, split: str = "test") -> tuple[list[dict], dict[str, list[tupl
             solutions[task] = [
                 ("action", "Is it a crime?"),
                 ("answer", "x"),
-                ("answer", " ".join(story["ground_truth"].split("\n"))),
+                ("answer", story["ground_truth"]),
             ]
         elif gym == "persuade":
             solutions[task] = [("action", "No, level 2"), ("action", "No, level 6")]
