@@ -211,11 +211,20 @@ def test_a_user_who_cannot_begin_ends_the_run(tmp_path, monkeypatch, kind):
     assert "goes on there" in error.value.__notes__[0]
 
 
-@pytest.mark.parametrize("text", [None, "", "  ", 3])
+def test_who_returns_none_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Caller, "text", None)
+    (record,) = evaluate(say_hi, {"caller": Desk}, ROWS[:1], show_progress=False).records
+    assert record["messages"][:2] == [*ROWS[0]["prompt"], {"role": "assistant", "content": "hi"}]
+    trainer, completions = play(tmp_path, Desk, ["hi", "bye"])
+    assert {prompt[0]["content"] for prompt, _ in completions} == {"book 0 please", "book 1 please"}
+    assert logged(trainer, "infopo/user/calls") == [2.0]  # the openings are none
+
+
+@pytest.mark.parametrize("text", ["", "  ", 3])
 def test_an_opening_is_text(tmp_path, monkeypatch, text):
     monkeypatch.setattr(Caller, "text", text)
     with pytest.raises(
-        UserSimulatorError, match="rollout 0 .*`Caller.opening` returned .* Return text, or let the user"
+        UserSimulatorError, match="rollout 0 .*`Caller.opening` returned .* Return text, or None to say"
     ):
         play(tmp_path, Desk, ["hi"])
 

@@ -100,12 +100,14 @@ class Call:
 
     def deliver_opening(self) -> None:
         """Add what the user says first to the prompt."""
+        if self.error is None and self.result is None:
+            return
         self._count_reply()
         text, episode = self.result, self.episode
         if not isinstance(text, str) or not text.strip():
             raise UserSimulatorError(
                 f"The user of {episode.name} failed: `{type(episode.environment.user).__name__}.opening` returned "
-                f"{show(text)}. Return text, or let the user have no `opening`."
+                f"{show(text)}. Return text, or None to say nothing."
             )
         text, (*before, last) = encodable(text), episode.prompt
         if last["role"] != "user":

@@ -44,7 +44,8 @@ def begin(
     """
     Let users that have an `opening` speak first. Openings are awaited together, like replies.
 
-    What a user says is added to the prompt: to its last message if that is the user's, else as a new message.
+    What a user says is added to the prompt: to its last message if that is the user's, else as a new message. One who
+    returns `None` says nothing.
 
     Args:
         episodes (`list[Episode]`):

@@ -12,7 +12,7 @@ class UserSimulator(Protocol):
     A user who answers the agent's plain messages: an environment's attribute `user`.
 
     A user may also have a method `opening`, sync or `async`, with the arguments of `reply`. It returns what they say
-    first, after the environment's `reset`; the messages are those of the prompt.
+    first, after the environment's `reset`, or `None` for nothing; the messages are those of the prompt.
 
     An optional attribute `usage`, a [`Usage`], gives the trainer the metrics `user/tokens` and `user/errors`.
     """
