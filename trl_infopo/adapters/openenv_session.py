@@ -160,7 +160,7 @@ def import_websockets() -> Any:
     except ImportError as error:
         raise ImportError(
             'The adapter of OpenEnv needs `websockets` 15 or later: pip install "trl-infopo[openenv]". It was tested '
-            "with servers of OpenEnv 0.2.3, 0.3.0 and 0.10.0."
+            "with servers of OpenEnv 0.10.0."
         ) from error
     return connect
 
