@@ -387,11 +387,12 @@ def test_progress_shows_in_a_pipe_while_it_plays(monkeypatch):
 
     console = Console(file=file)
     evaluate(policy, booking_users("plain"), booking_dataset("test", 3), batch_size=1, console=console)
-    assert [text.count("\n") for text in seen] == [0, 1, 2]
+    assert [text.count("\n") for text in seen] == [1, 2, 3]
+    assert seen[0] == "episodes 0/3 0 s\n"
     assert "episodes 1/3 0 s success 1.00\n" in seen[-1]
     assert "\x1b" not in file.getvalue()
     quiet(booking_expert, booking_users("plain"), booking_dataset("test", 3), console=console)
-    assert file.getvalue().count("\n") == 3
+    assert file.getvalue().count("\n") == 4
 
 
 def test_no_policy():

@@ -286,8 +286,8 @@ def test_quickstart_runs(tmp_path, capsys, monkeypatch):
     output = capsys.readouterr().out
     assert all(0 <= success(output, name) <= 1 for name in ("warm start", "InfoPO", "GRPO"))
     assert "information gain" in output
-    # In a pipe, a line for each step, not one bar at the end
-    assert [len(re.findall(rf"^{name} +\d+/", output, re.M)) for name in ("warm start", "InfoPO")] == [20, 2]
+    # In a pipe, a line before the first step and one for each, not one bar at the end
+    assert [len(re.findall(rf"^{name} +\d+/", output, re.M)) for name in ("warm start", "InfoPO")] == [21, 3]
     assert output.startswith(f"training a policy in {tmp_path}")
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["success"]["GRPO"] == pytest.approx(success(output, "GRPO"), abs=1e-3)

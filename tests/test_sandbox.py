@@ -31,6 +31,7 @@ from trl_infopo.environments.cocode import (
     tasks,
 )
 from trl_infopo.environments.cocode import env as env_module
+from trl_infopo.environments.cocode import sandbox as sandbox_module
 
 
 pytestmark = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
@@ -628,7 +629,7 @@ def test_no_isolation_no_run():
 
 
 def test_allowed_by_name_it_runs_without_isolation(monkeypatch):
-    monkeypatch.setattr(env_module, "sandbox_limitation", lambda: "another operating system")
+    monkeypatch.setattr(sandbox_module, "sandbox_limitation", lambda: "another operating system")
     monkeypatch.setattr(env_module, "Limits", partial(Limits, seconds=1.5))
     with pytest.raises(RuntimeError, match=r"another operating system.*allow_unsafe_execution=True"):
         CocodeEnv()

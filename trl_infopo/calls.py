@@ -164,10 +164,10 @@ async def finish(pending: Awaitable, timeout: float | None = None) -> Any:
     """
     task = asyncio.ensure_future(pending)
     try:
-        await asyncio.wait({task}, timeout=timeout)
+        done, _ = await asyncio.wait({task}, timeout=timeout)
     finally:
         task.cancel()  # unless it is done
-    if not task.done():
+    if not done:
         raise FeedbackTimeout(timeout)
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, Exception):

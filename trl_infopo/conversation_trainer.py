@@ -61,6 +61,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     rollout_rows: list[dict] | None = None
 
     _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
+    _has_reset = True  # whether all processes know that the environments of the batch could be reset
 
     def __init__(self, model, reward_funcs, args, **kwargs):
         self._converses, tool_checks, factories = False, nullcontext(), []
