@@ -3,6 +3,7 @@
 """Feedback on actions: tool calls and user replies, run together over the episodes of a batch."""
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -184,8 +185,9 @@ class RunningCalls:
         self.concurrency = concurrency
         self._limit = asyncio.Semaphore(concurrency)
         self._threads = ThreadPoolExecutor(max_workers=concurrency)
-        self._groups: dict[Future, list[Call]] = {}
-        self._ended: list[list[Call]] = []
+        self._groups: dict[Future, tuple[int, list[Call]]] = {}  # by their number, in the order of their start
+        self._ended: list[tuple[int, list[Call]]] = []
+        self._numbers = itertools.count()
 
     def __enter__(self) -> "RunningCalls":
         return self
@@ -201,50 +203,54 @@ class RunningCalls:
     def start(self, groups: list[list[Call]]) -> None:
         """Start the calls of several episodes."""
         in_order = []
-        for calls in groups:
-            if calls and is_thread_safe(calls[0].episode.environment):
-                self._groups[self._threads.submit(_start_in_order, calls)] = calls
+        for group in zip(self._numbers, groups):
+            if group[1] and is_thread_safe(group[1][0].episode.environment):
+                self._groups[self._threads.submit(_start_in_order, group[1])] = group
             else:
-                in_order.append(calls)
-        for calls in in_order:
-            _start_in_order(calls)
-            self._await(calls)
+                in_order.append(group)
+        for group in in_order:
+            _start_in_order(group[1])
+            self._await(group)
 
-    def collect(self) -> list[list[Call]]:
+    def collect(self, at_least: int = 1) -> list[list[Call]]:
         """
-        Wait until at least one group has ended.
+        Wait until groups have ended.
+
+        Args:
+            at_least (`int`, *optional*, defaults to `1`):
+                Number of groups to wait for, if as many are running.
 
         Returns:
-            `list[list[Call]]`: The groups that have ended since, in any order.
+            `list[list[Call]]`: The groups that have ended since, in the order of their start.
         """
         waited = 0.0
         while True:
             for future in [future for future in self._groups if future.done()]:
                 future.result()
                 self._await(self._groups.pop(future))
-            if self._ended or not self._groups:
-                ended, self._ended = self._ended, []
-                return ended
+            if len(self._ended) >= at_least or not self._groups:
+                ended, self._ended = sorted(self._ended, key=lambda group: group[0]), []
+                return [calls for _, calls in ended]
             done, _ = wait(self._groups, timeout=1.0, return_when=FIRST_COMPLETED)
             waited = 0.0 if done else waited + 1.0
             if waited and self.event_loop is not None:
                 check_event_loop(self.event_loop, waited, self._longest())
 
-    def _await(self, calls: list[Call]) -> None:
+    def _await(self, group: tuple[int, list[Call]]) -> None:
         """Await, on the event loop, the coroutines that the calls of a group have made."""
-        pending = [started for started in calls if started.pending is not None]
+        pending = [started for started in group[1] if started.pending is not None]
         if not pending:
-            self._ended.append(calls)
+            self._ended.append(group)
             return
 
         async def finish_together() -> None:
             await asyncio.gather(*(started.finish(self._limit) for started in pending))
 
-        self._groups[asyncio.run_coroutine_threadsafe(finish_together(), self.event_loop)] = calls
+        self._groups[asyncio.run_coroutine_threadsafe(finish_together(), self.event_loop)] = group
 
     def _longest(self) -> float | None:
         """Seconds within which the next group must end, if calls are limited."""
-        pending = [started for calls in self._groups.values() for started in calls]
+        pending = [started for _, calls in self._groups.values() for started in calls]
         if (timeout := pending[0].timeout) is None:
             return None
         return timeout * math.ceil(len(pending) / self.concurrency)
@@ -254,8 +260,7 @@ def run_together(groups: list[list[Call]], event_loop: asyncio.AbstractEventLoop
     """Run the calls of several episodes to their end."""
     with RunningCalls(event_loop, concurrency) as running:
         running.start(groups)
-        while running:
-            running.collect()
+        running.collect(len(groups))
 
 
 def _start_in_order(calls: list[Call]) -> None:

@@ -3,6 +3,7 @@
 """The conversation loop: tool calls and user replies in any order, concurrent over the batch."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -226,8 +227,8 @@ def _bring_feedback(
             started.append(calls_of(episode, timeout))
     _tell_actions([calls[0].episode for calls in started], running, timeout)
     running.start(started)
-    while running and len(ready) < min_ready_fraction * (len(ready) + len(running)):
-        for calls in running.collect():
+    while running and (missing := math.ceil(min_ready_fraction * (len(ready) + len(running))) - len(ready)) > 0:
+        for calls in running.collect(missing):
             episode = calls[0].episode
             for ended in calls:
                 ended.deliver()
