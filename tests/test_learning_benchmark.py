@@ -285,6 +285,14 @@ class TestTables:
         assert tables.area(result(successes=(0.0, 0.5, 1.0))) == pytest.approx(0.5)
         assert tables.area(result(successes=(0.0, 1.0, 1.0))) == pytest.approx(0.75)
 
+    def test_a_graded_task_is_measured_by_its_reward(self):
+        graded, whole = result("clarify"), result("booking")
+        for point in [*graded["curve"], *whole["curve"]]:
+            point["reward"] = 0.5
+        assert tables.area(graded) == 0.5
+        assert tables.area(whole) == pytest.approx(0.5)
+        assert (tables.last_value(graded), tables.last_value(whole)) == (0.5, 1.0)
+
     def test_a_collapse_is_silence_or_half_of_what_grpo_reaches(self):
         baseline = result(arm="grpo", successes=(0.0, 0.8))
         assert not tables.collapsed(result(successes=(0.0, 0.41)), baseline)

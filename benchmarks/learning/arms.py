@@ -45,7 +45,7 @@ class Arm:
 CAREFUL = {"info_gain_settled": True, "gate_headroom": True, "gate_relative": True, "gate_temperature": 0.1}
 
 BASELINE = "grpo"
-MAIN_ARMS = ("grpo", "group", "group_scale")
+MAIN_ARMS = ("grpo", "group", "group_scale", "agreement")
 
 ARMS = {
     "grpo": Arm("GRPO", {"info_gain_coef": 0.0}),

@@ -23,6 +23,9 @@ class Regime:
             Options of the demonstrator. Regimes of the same family and habits share a warm start.
         options (`dict`, *optional*):
             Options of `InfoPOConfig` that the task needs.
+        measure (`str`, *optional*, defaults to `"success"`):
+            What policies are compared by: `"success"`, a reward of 1, or the mean `"reward"`, where it is graded and
+            a whole one is luck.
     """
 
     reason: str
@@ -31,6 +34,7 @@ class Regime:
     dataset: dict = field(default_factory=dict)
     habits: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
+    measure: str = "success"
 
 
 ROOM = {"max_turns": 10, "max_completion_length": 200}  # for more questions than the three of the quick start
@@ -78,6 +82,7 @@ REGIMES = {
         "Plain text instead of tools, seven topics of which any may matter, a graded reward, a user who may leave.",
         family="clarify",
         options={"max_turns": 10, "max_completion_length": 200},
+        measure="reward",
     ),
     "helpdesk": Regime(
         "Two questions of five, then a lookup that tells whether to act on the database or to refuse.",

@@ -33,18 +33,20 @@ def read_results(directory: Path) -> Results:
     return results
 
 
+def held_out(result: dict) -> list[float]:
+    """Success on the held-out tasks at each evaluation, or their reward where the regime is measured by it."""
+    return [point[REGIMES[result["settings"]["regime"]].measure] for point in result["curve"]]
+
+
 def area(result: dict) -> float:
-    """Area under the held-out success, by the trapezoidal rule, as a share of a success of 1 from the first step."""
-    points = result["curve"]
-    pieces = [
-        (after["step"] - before["step"]) * (after["success"] + before["success"]) / 2
-        for before, after in zip(points, points[1:])
-    ]
-    return sum(pieces) / (points[-1]["step"] - points[0]["step"])
+    """Area under the curve of held-out tasks, by the trapezoidal rule, as a share of 1 from the first step on."""
+    steps, values = [point["step"] for point in result["curve"]], held_out(result)
+    pieces = [(steps[i + 1] - steps[i]) * (values[i + 1] + values[i]) / 2 for i in range(len(values) - 1)]
+    return sum(pieces) / (steps[-1] - steps[0])
 
 
-def last_success(result: dict) -> float:
-    return result["curve"][-1]["success"]
+def last_value(result: dict) -> float:
+    return held_out(result)[-1]
 
 
 def num_questions(result: dict, kind: str | None = None) -> float:
@@ -54,7 +56,7 @@ def num_questions(result: dict, kind: str | None = None) -> float:
 
 def collapsed(result: dict, baseline: dict | None) -> bool:
     """Whether a policy has unlearned to ask, or ends below half of what GRPO reaches from the same start."""
-    return num_questions(result) < 1 or (baseline is not None and last_success(result) < last_success(baseline) / 2)
+    return num_questions(result) < 1 or (baseline is not None and last_value(result) < last_value(baseline) / 2)
 
 
 def paired_ratio(values: list[float], baselines: list[float], seed: int = 0) -> tuple[float, float, float]:
@@ -114,7 +116,7 @@ def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
         str(len(runs)),
         spread([area(result) for result in runs.values()]),
         against,
-        spread([last_success(result) for result in runs.values()]),
+        spread([last_value(result) for result in runs.values()]),
         str(collapses),
         " / ".join(asked),
         f"{fmean(result['seconds']['cpu'] for result in runs.values()):.0f}",
@@ -123,12 +125,14 @@ def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
 
 
 def regime_section(regime: str, arms: dict[str, dict[int, dict]]) -> list[str]:
+    columns = ["arm", "seeds", "area", "ratio to GRPO", f"last {REGIMES[regime].measure}", "collapses"]
+    columns += ["questions at the end", "CPU seconds"]
     lines = [
         f"## `{regime}`",
         "",
         REGIMES[regime].reason,
         "",
-        "| arm | seeds | area | ratio to GRPO | last success | collapses | questions at the end | CPU seconds |",
+        f"| {' | '.join(columns)} |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     baselines = arms.get(BASELINE, {})
@@ -166,10 +170,11 @@ def markdown_page(results: Results) -> str:
         f"training, before the first step and every {sizes['eval_steps']}. All arms of a seed start from the same "
         "weights and see the same tasks.",
         "",
-        "- *area*: under the curve of held-out success; mean ± standard deviation over seeds.",
+        "- *area*: under the curve of held-out success, or of held-out reward in `clarify`, where it is graded; mean "
+        "± standard deviation over seeds.",
         "- *ratio to GRPO*: of the mean areas over the seeds that both have, with the 95 % interval of a paired "
         f"bootstrap over seeds; with fewer than {MIN_PAIRS} seeds there is none.",
-        "- *collapses*: runs that end with less than one question, or below half of the last success of GRPO's run "
+        "- *collapses*: runs that end with less than one question, or below half of the last value of GRPO's run "
         "with the same seed.",
         "- *questions at the end*: useful / useless / repeated, per rollout.",
         "",
@@ -192,7 +197,7 @@ def markdown_page(results: Results) -> str:
 
 
 def draw_curves(results: Results, path: Path) -> None:
-    """Mean held-out success of the main arms in each regime, with a band from the worst seed to the best."""
+    """Held-out success (or reward) of the main arms in each regime: the mean, and a band from worst seed to best."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -219,7 +224,7 @@ def draw_curves(results: Results, path: Path) -> None:
                 if arm not in arms:
                     continue
                 steps = [point["step"] for point in next(iter(arms[arm].values()))["curve"]]
-                curves = zip(*([point["success"] for point in run["curve"]] for run in arms[arm].values()))
+                curves = zip(*(held_out(run) for run in arms[arm].values()))
                 successes = list(curves)
                 (line,) = axis.plot(steps, [fmean(values) for values in successes], label=ARMS[arm].title)
                 lowest, highest = map(min, successes), map(max, successes)
@@ -227,7 +232,7 @@ def draw_curves(results: Results, path: Path) -> None:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(MAIN_ARMS), frameon=False)
         figure.supxlabel("step")
-        figure.supylabel("held-out success")
+        figure.supylabel("held-out success (clarify: reward)")
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 
