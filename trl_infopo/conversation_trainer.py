@@ -60,6 +60,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     rollout_rows: list[dict] | None = None
 
+    # Of a trainer that was not made by `__init__`, as some of TRL's tests have it
+    _converses = False
+    _progress = ProgressLine(is_main_process=False, is_shown=False)
     _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
     _has_reset = True  # whether all processes know that the environments of the batch could be reset
 

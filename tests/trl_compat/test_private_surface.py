@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from trl import GRPOTrainer
 
 from trl_infopo import InfoPOTrainer
@@ -70,3 +72,20 @@ def test_metadata_has_the_same_bounds():
 def test_import_is_light():
     code = "import sys, trl_infopo; print([m for m in ('torch', 'trl', 'transformers', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_a_trainer_without_init_generates_as_trls_does():
+    """TRL's own tests make one, and replace what its generation needs."""
+
+    def generate(kind):
+        trainer = object.__new__(kind)
+        trainer.state = SimpleNamespace(global_step=2)
+        trainer.model = SimpleNamespace(training=True)
+        trainer.accelerator = SimpleNamespace(device=torch.device("cpu"), is_main_process=True)
+        trainer.use_vllm, trainer.tools = False, None
+        trainer.rollout_func = lambda prompts, trainer: {"prompt_ids": [[1]], "completion_ids": [[2]]}
+        with pytest.raises(ValueError, match="rollout_func must return keys") as raised:
+            trainer._generate(["prompt"])
+        return str(raised.value)
+
+    assert generate(InfoPOTrainer) == generate(GRPOTrainer)
