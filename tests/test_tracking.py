@@ -32,15 +32,23 @@ def train(tmp_path, tracker: str, **variables: str) -> None:
     assert run.returncode == 0, run.stderr[-3000:]
 
 
-@pytest.mark.thorough
-def test_trackio_gets_a_row_for_each_turn(tmp_path, monkeypatch):
-    train(tmp_path, "trackio", TRACKIO_DIR=str(tmp_path))
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
-    from trackio.sqlite_storage import SQLiteStorage
+READ_TRACKIO = """
+import json
+from trackio.sqlite_storage import SQLiteStorage
 
-    [project] = SQLiteStorage.get_projects()
-    [run] = SQLiteStorage.get_runs(project)
-    logs = SQLiteStorage.get_logs(project, run)
+[project] = SQLiteStorage.get_projects()
+[run] = SQLiteStorage.get_runs(project)
+print(json.dumps(SQLiteStorage.get_logs(project, run)))
+"""
+
+
+@pytest.mark.thorough
+def test_trackio_gets_a_row_for_each_turn(tmp_path):
+    train(tmp_path, "trackio", TRACKIO_DIR=str(tmp_path))
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path)}  # read when trackio is imported
+    reading = subprocess.run([sys.executable, "-c", READ_TRACKIO], env=environment, capture_output=True, text=True)
+    assert reading.returncode == 0, reading.stderr[-3000:]
+    logs = json.loads(reading.stdout.splitlines()[-1])
     tables = [log["traces"]["_value"] for log in logs if "traces" in log]
     traces = load_traces(tmp_path / "run")
     assert [row["action"] for rows in tables for row in rows] == [
