@@ -23,20 +23,18 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
-from meters import Meter, device_name, versions
+from meters import RESULTS, ROOT, Meter, device_name, versions, write_results
+from steps import make_model
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 from trl import TrlParser
 
 from trl_infopo.information_gain import score_information_gain
 from trl_infopo.turns import segment_turns
 
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs" / "scoring_speed.md"
 WAYS = ["forward", "naive", "replay", "tree"]
 CHUNK_SIZE = 1024  # states that `forward` takes through the LM head at a time
@@ -52,6 +50,7 @@ class ScoringBenchmarkArguments:
     dtype: str = field(
         default="float32", metadata={"help": "Precision of the model.", "choices": ["float32", "bfloat16", "float16"]}
     )
+    attn_implementation: str = field(default="sdpa", metadata={"help": "Attention implementation of the model."})
     threads: int = field(
         default=1, metadata={"help": "CPU threads. The CPU time of several includes their waiting for each other."}
     )
@@ -78,22 +77,6 @@ class ScoringBenchmarkArguments:
             "help": "Measure nothing, and write the table in `docs/scoring_speed.md` from the results in place."
         },
     )
-
-
-def make_model(args: ScoringBenchmarkArguments) -> LlamaForCausalLM:
-    """A random Llama model with heads of 64 values, a key-value head for three of them, and tied embeddings."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=args.vocab_size,
-        hidden_size=args.hidden_size,
-        intermediate_size=args.hidden_size * 8 // 3,
-        num_hidden_layers=args.num_hidden_layers,
-        num_attention_heads=args.hidden_size // 64,
-        num_key_value_heads=args.hidden_size // 192,
-        max_position_embeddings=65536,
-        tie_word_embeddings=True,
-    )
-    return LlamaForCausalLM(config).to(args.device, getattr(torch, args.dtype)).eval()
 
 
 def make_rollouts(args: ScoringBenchmarkArguments, num_turns: int) -> dict[str, list]:
@@ -248,10 +231,8 @@ def main() -> None:
     [args] = TrlParser(ScoringBenchmarkArguments).parse_args_and_config()
     if not args.table:
         report = run(args)
-        output = Path(args.output or RESULTS / f"scoring_{args.device.split(':')[0]}.json")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(report, indent=2) + "\n")
-        print(f"{markdown_table(report)}\n\nWritten to {os.path.relpath(output)}")
+        print(f"{markdown_table(report)}\n")
+        write_results("scoring", args, report)
     else:
         DOCS.write_text(
             markdown_page([json.loads(path.read_text()) for path in sorted(RESULTS.glob("scoring_*.json"))])

@@ -16,6 +16,7 @@ from .calls import encodable_message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+    from trl import GRPOTrainer
 
 
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
@@ -132,6 +133,13 @@ class NoTools(list):
 
     def __bool__(self) -> bool:
         return True
+
+
+def max_model_length(trainer: "GRPOTrainer") -> int:
+    """Length of the context of a trainer's model in tokens: what its vLLM engine holds, or else all positions."""
+    if trainer.use_vllm and trainer.vllm_mode == "colocate":
+        return trainer.vllm_generation.llm.llm_engine.model_config.max_model_len
+    return trainer.model.config.get_text_config().max_position_embeddings
 
 
 @contextmanager

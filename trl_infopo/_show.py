@@ -7,6 +7,7 @@ from typing import Any
 
 
 LONGEST = 200  # characters of a value in an error
+LONGEST_CAUSE = 600  # characters of another error in one of ours, which keeps the whole as its cause
 DEEPEST = 100  # levels of nesting in a message
 
 
@@ -29,8 +30,12 @@ def show(value: Any) -> str:
     Returns:
         `str`: Its [`safe_repr`], cut where it is long.
     """
-    text = safe_repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return cut(safe_repr(value), LONGEST)
+
+
+def cut(text: str, longest: int = LONGEST_CAUSE) -> str:
+    """A text, cut after so many characters."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def as_json(value: Any, depth: int = 0) -> Any:

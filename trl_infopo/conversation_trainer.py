@@ -17,7 +17,7 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 
 from ._checkpoints import WholeCheckpoints
 from ._checks import CheckedFactory, check_dataset, check_names_of_tools
-from ._compat import NoTools, is_malformed_call, parse_action, parsing_safely, without_tools
+from ._compat import NoTools, is_malformed_call, max_model_length, parse_action, parsing_safely, without_tools
 from ._environment import find_metrics, find_tools, find_user
 from ._progress import ProgressLine
 from ._settings import warn_of_idle_weights
@@ -212,7 +212,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             self._render_feedback,
             eos_token_ids=self.eos_token_ids,
             max_completion_length=self.max_completion_length,
-            max_model_length=self._max_model_length(),
+            max_model_length=max_model_length(self),
             is_malformed=partial(is_malformed_call, self._tokenizer),
         )
         episodes = self._episodes
@@ -328,11 +328,6 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self.use_vllm:
             return self.vllm_mode == "server" or self.vllm_tensor_parallel_size > 1
         return self._dist.is_zero3 or self._dist.is_fsdp
-
-    def _max_model_length(self) -> int:
-        if self.use_vllm and self.vllm_mode == "colocate":
-            return self.vllm_generation.llm.llm_engine.model_config.max_model_len
-        return self.model.config.get_text_config().max_position_embeddings
 
     def _parse(self, episode: Episode, ids: list[int], context: list[int]) -> dict:
         return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))

@@ -14,14 +14,11 @@ from inspect import isawaitable
 from typing import Any
 
 from ._environment import converses, find_user, has_schemas, is_thread_safe
-from ._show import show
+from ._show import cut, show
 from .calls import FeedbackTimeout, block_content, call, check_event_loop, error_text, finish, tool_content
 from .episodes import Episode, StopReason, visible_messages
 from .users import UserSimulatorError
 from .users.base import encodable
-
-
-LONGEST_CAUSE = 600  # characters of a user's error in ours, which keeps the whole as its cause
 
 
 @dataclass
@@ -71,7 +68,7 @@ class Call:
         cause = error_text(self.error) or show(self.error)
         if isinstance(self.error, FeedbackTimeout):
             cause += " Raise `feedback_timeout`, or see why it takes so long."
-        return cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
+        return cut(cause)
 
     def deliver(self) -> None:
         """Turn the outcome into feedback, or end the episode."""
@@ -258,6 +255,8 @@ class RunningCalls:
 
 def run_together(groups: list[list[Call]], event_loop: asyncio.AbstractEventLoop | None, concurrency: int) -> None:
     """Run the calls of several episodes to their end."""
+    if not groups:
+        return
     with RunningCalls(event_loop, concurrency) as running:
         running.start(groups)
         running.collect(len(groups))

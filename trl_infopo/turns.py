@@ -177,9 +177,9 @@ def render_feedback(
     prefix = None if is_tool or prefixes is None else prefixes.get("user")
     if prefix is not None and full_ids[: len(prefix)] == prefix:
         return full_ids[len(prefix) :]
-    start = _common_length(render([question, other_action, *feedback], add_generation_prompt=True), full_ids)
+    start = common_length(render([question, other_action, *feedback], add_generation_prompt=True), full_ids)
     alone_ids = render([question, action], add_generation_prompt=False)
-    stop = _common_length(alone_ids, full_ids)
+    stop = common_length(alone_ids, full_ids)
     # Some templates (GLM) render the end of an action only as the beginning of what follows
     ends = [i + 1 for i in range(start, min(stop + 1, len(full_ids))) if full_ids[i] in eos_token_ids]
     if not ends and is_tool and stop == len(alone_ids):
@@ -196,7 +196,7 @@ def render_feedback(
     return full_ids[ends[-1] :]
 
 
-def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the common beginning."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 

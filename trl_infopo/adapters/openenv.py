@@ -11,10 +11,10 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .._options import check_bool, check_choice, check_number, check_text
+from .._options import LONGEST_WAIT, check_bool, check_choice, check_number, check_text
 from .._show import show
 from ..users import UserSimulator, UserSimulatorError
-from .openenv_session import LARGEST_MESSAGE, RefusedAction, Session, import_websockets
+from .openenv_session import LARGEST_MESSAGE, RefusedAction, Session, find_address, import_websockets
 
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class OpenEnvSpec:
             The reward of an episode, from those that the server gives to the reset and the steps: `"last"`, as
             OpenEnv's own rollouts take it, or `"sum"`.
         default_reward (`float`, *optional*):
-            Reward of an episode in which the server gave none. If `None`, it takes no part in a training and is an
+            Reward of an episode in which the server gave none. If `None`, it is left out of a training and is an
             error in an evaluation.
         tell_errors (`bool`, *optional*, defaults to `False`):
             Whether the agent is told of an exception in a step, for servers that raise one on a wrong move. Otherwise
@@ -111,7 +111,7 @@ class OpenEnvSpec:
         check_choice("mode", self.mode, MODES)
         check_choice("reward", self.reward, REWARDS)
         check_bool("tell_errors", self.tell_errors)
-        check_number("timeout", self.timeout, above=0)
+        check_number("timeout", self.timeout, above=0, at_most=LONGEST_WAIT)
         for name in ("num_tasks", "num_eval_tasks", "attempts"):
             check_number(name, getattr(self, name), integer=True, at_least=1)
         if self.default_reward is not None:
@@ -189,9 +189,7 @@ class OpenEnvSpec:
     def _action_schema(self) -> dict:
         from urllib.request import Request, urlopen
 
-        parts = urlsplit(self.base_url)
-        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-        url = parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/schema").geturl()
+        url = find_address(self.base_url, "http", "schema")
         try:
             with urlopen(Request(url, headers=self.headers or {}), timeout=self.timeout) as response:
                 schema = json.loads(response.read(LARGEST_MESSAGE))["action"]

@@ -39,16 +39,14 @@ class Session:
         self.spec = spec
         self._is_waiting = False
         self._stack = ExitStack()
-        parts = urlsplit(spec.base_url)
-        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
         try:
             connecting = connect(
-                parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/ws").geturl(),
+                find_address(spec.base_url, "ws", "ws"),
                 open_timeout=spec.timeout,
                 close_timeout=1.0,
                 max_size=LARGEST_MESSAGE,
                 additional_headers=spec.headers,
-                proxy=None if parts.hostname in ("localhost", "127.0.0.1", "::1") else True,
+                proxy=None if urlsplit(spec.base_url).hostname in ("localhost", "127.0.0.1", "::1") else True,
             )
             self._connection = self._stack.enter_context(connecting)
         except Exception as error:  # of several types: sockets, handshakes, proxies
@@ -143,6 +141,26 @@ class Session:
         if not isinstance(done, bool):
             raise self.failure(f"says {show(done)} for whether the episode is done")
         return {"observation": data["observation"], "reward": reward, "done": done}
+
+
+def find_address(base_url: str, scheme: str, path: str) -> str:
+    """
+    The address of something on a server.
+
+    Args:
+        base_url (`str`):
+            Address of the server, for HTTP or WebSockets.
+        scheme (`str`):
+            `"http"` or `"ws"`, which is encrypted where that of the server is.
+        path (`str`):
+            What is asked for.
+
+    Returns:
+        `str`: The address.
+    """
+    parts = urlsplit(base_url)
+    secure = "s" if parts.scheme in ("https", "wss") else ""
+    return parts._replace(scheme=scheme + secure, path=f"{parts.path.rstrip('/')}/{path}").geturl()
 
 
 def import_websockets() -> Any:

@@ -317,9 +317,8 @@ class UserRLEnv:
         if name != self.tool_schemas[0]["function"]["name"]:
             raise ValueError(f"Tool {name} not found.")
         choice, content = (str(arguments.get(key, "")) for key in ("choice", "content"))
-        action = f"[{choice}] {content}" if choice in ("action", "answer", "search") else content
-        if choice in ("action", "answer", "search") and content.startswith(f"[{choice}]"):
-            action = content
+        is_tagged = choice not in ("action", "answer", "search") or content.startswith(f"[{choice}]")
+        action = content if is_tagged else f"[{choice}] {content}"
         num_searches = self._num_searches()
         observation, reward, terminated, truncated, info = await self._ask(self._step(action))
         self._check(observation, info, num_searches)
@@ -338,11 +337,9 @@ class UserRLEnv:
         await self._ask(make())
 
     async def _step(self, action: str) -> tuple:
-        if self.spec.gym in ("tau", "search") and not action.startswith(
-            "[answer]" if self.spec.gym == "search" else "!"
-        ):
-            return await _in_thread(self.gym.step, action)  # they wait for others on the thread
-        return await self.gym.step_async(action)
+        # These wait for others on their thread, which must not be the event loop's
+        waits = self.spec.gym == "tau" or (self.spec.gym == "search" and not action.startswith("[answer]"))
+        return await (_in_thread(self.gym.step, action) if waits else self.gym.step_async(action))
 
     async def _ask(self, doing: Any) -> Any:
         """Let the gym do something, with our client as the way to its simulator."""

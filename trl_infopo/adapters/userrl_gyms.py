@@ -35,7 +35,7 @@ class Gym:
             What an answer of its simulator must hold, all of one of them. None where it is plain text.
         is_literal (`bool`):
             Whether it reads an answer as a literal of Python, not as JSON.
-        options (`dict`):
+        options (`tuple[tuple[str, Any], ...]`):
             Options of its own that its trainings upstream set.
     """
 

@@ -90,8 +90,9 @@ class EvalArguments:
         user_base_url (`str`, *optional*):
             OpenAI-compatible endpoint of the users `chat:<model>`.
         batch_size (`int`, *optional*, defaults to `32`):
-            Number of episodes that are played at the same time. feedback_timeout (`float`, *optional*):
-            Seconds that a tool or a reply of a user may take.
+            Number of episodes that are played at the same time.
+        feedback_timeout (`float`, *optional*):
+            Seconds that a tool, a user, an `on_end` or a `get_reward` may take.
         output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
             Directory for the results.
         seed (`int`, *optional*, defaults to `0`):

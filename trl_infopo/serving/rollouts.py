@@ -17,8 +17,9 @@ from weakref import ref
 
 from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
+from .._compat import max_model_length
 from .._options import LONGEST_WAIT, check_callable, check_number, check_text
-from .._show import show
+from .._show import cut, show
 from ..calls import FeedbackTimeout, error_text, finish, guard_event_loop, run_on
 from ..rollout import TokenPolicy
 from .session import PendingRequest, PolicySession, RequestError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from trl import GRPOTrainer
 
 logger = logging.getLogger(__name__)
-
-LONGEST_CAUSE = 600  # characters of an agent's error in ours, which keeps the whole as its cause
 
 Play = Callable[[dict[str, Any], PolicySession], float | None | Awaitable[float | None]]
 
@@ -283,7 +282,7 @@ class HarnessRollouts:
             lambda feedback: self._template.feedback(feedback)[0],
             eos_token_ids=trainer.eos_token_ids,
             max_completion_length=trainer.max_completion_length,
-            max_model_length=_max_model_length(trainer),
+            max_model_length=max_model_length(trainer),
         )
         together, goes_on = _samples_together(trainer), True
         while goes_on:
@@ -410,9 +409,8 @@ def _check_reward(reward: Any, name: str) -> float | None:
 
 
 def _cause(error: Exception) -> str:
-    text = error_text(error) or type(error).__name__
-    text = text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."
-    return f"{type(error).__name__}: {text}"
+    kind = type(error).__name__
+    return f"{kind}: {cut(error_text(error) or kind)}"
 
 
 def _is_async(play: Play) -> bool:
@@ -442,9 +440,3 @@ def _on_thread(function: Callable[[], Any]) -> asyncio.Future:
 def _samples_together(trainer: "GRPOTrainer") -> bool:
     """Whether all processes must sample at the same time, and so agree on every round."""
     return hasattr(trainer, "_generates_together") and trainer._generates_together()
-
-
-def _max_model_length(trainer: "GRPOTrainer") -> int:
-    if trainer.use_vllm and trainer.vllm_mode == "colocate":
-        return trainer.vllm_generation.llm.llm_engine.model_config.max_model_len
-    return trainer.model.config.get_text_config().max_position_embeddings

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import add_response_schema, get_training_chat_template, supports_tool_calling
 
 from .._compat import parse_action
-from ..turns import _common_length, render_feedback
+from ..turns import common_length, render_feedback
 
 
 class ChatTemplate:
@@ -127,8 +127,8 @@ class ChatTemplate:
             start, stop = len(ids), 0
             for content in ("0", "x"):
                 other = self._render([*messages[:i], {**message, "content": content}, *messages[i + 1 :]])
-                start = min(start, _common_length(ids, other))
-                stop = max(stop, len(ids) - _common_length(ids[::-1], other[::-1]))
+                start = min(start, common_length(ids, other))
+                stop = max(stop, len(ids) - common_length(ids[::-1], other[::-1]))
             content_mask[start:stop] = [1] * (stop - start)
         return ids, content_mask
 
