@@ -10,6 +10,7 @@ import statistics
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -590,7 +591,7 @@ def test_a_sandbox_that_fails_ends_the_run_and_scores_nothing(monkeypatch):
     row = cocode_dataset("test", 1)[0]
     env = CocodeEnv()
     env.reset(**row)
-    monkeypatch.setattr("trl_infopo.environments.cocode.sandbox.sys.executable", "/bin/false")
+    monkeypatch.setattr("trl_infopo.environments.cocode.sandbox.sys", SimpleNamespace(executable="/bin/false"))
     asyncio.run(env.submit("def f(): pass"))
     with pytest.raises((SandboxError, OSError)):
         env.get_reward()

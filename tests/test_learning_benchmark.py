@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -274,7 +275,7 @@ class TestGrid:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(grid, "start", start)
-        monkeypatch.setattr(grid.time, "sleep", interrupt)
+        monkeypatch.setattr(grid, "time", SimpleNamespace(sleep=interrupt))
         with pytest.raises(KeyboardInterrupt):
             grid.run_all(grid.all_runs(["booking"], ["grpo", "group"], [0]), TINY, tmp_path)
         assert [process.poll() is not None for process in processes] == [True, True]

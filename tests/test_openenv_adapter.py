@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -247,7 +248,8 @@ def test_the_same_in_training(tmp_path):
 
 def test_a_reset_is_tried_again(monkeypatch):
     pauses = []
-    monkeypatch.setattr("trl_infopo.adapters.openenv.time.sleep", pauses.append)
+    # The module's clock alone: threads that other tests have left behind sleep as well
+    monkeypatch.setattr("trl_infopo.adapters.openenv.time", SimpleNamespace(sleep=pauses.append))
     rows = [{"prompt": [{"role": "user", "content": "play"}]}]
     with scripted_server(failure("CAPACITY_REACHED")) as (url, asked):
         spec = OpenEnvSpec(url, mode="text", attempts=3)
