@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from inspect import isfunction, ismethod
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
 PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_response` of 1.15 knows no tools
 
+_schemas: WeakKeyDictionary[Callable, dict] = WeakKeyDictionary()  # of functions and of methods' functions
+
 # Overridden in `InfoPOTrainer` and its bases `ConversationTrainer` and `WholeCheckpoints`, with the parameters that
 # each must have
 OVERRIDDEN = {
@@ -30,6 +34,7 @@ OVERRIDDEN = {
     "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("self", "inputs"),
     "_generate_single_turn": ("self", "prompt_ids", "images", "multimodal_fields", "num_generations"),
+    "_get_tool_suffix_ids": ("self", "tool_messages"),
     "_get_train_sampler": ("self", "dataset"),
     "_load_rng_state": ("self", "checkpoint"),
     "_save_checkpoint": ("self", "model", "trial"),
@@ -47,10 +52,6 @@ OVERRIDDEN = {
     "create_model_card": ("self", "model_name"),
     "log": ("self", "logs"),
     "train": ("self", "resume_from_checkpoint"),
-}
-# Called by them
-CALLED = {
-    "_get_tool_suffix_ids": ("self", "tool_messages"),
 }
 # Read, written or appended to by them
 ATTRIBUTES = (
@@ -163,9 +164,23 @@ def parse_safely(tokenizer: "PreTrainedTokenizerBase", ids: list[int], **argumen
     from trl.chat_template_utils import parse_response
 
     try:
+        if arguments.get("tools"):
+            arguments["tools"] = [_schema(tool) for tool in arguments["tools"]]
         return encodable_message(parse_response(tokenizer, ids, **arguments))
     except (ValueError, LookupError, ArithmeticError, AttributeError, RecursionError):
         return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
+
+
+def _schema(tool: Callable | dict) -> Callable | dict:
+    """The JSON schema of a tool, which transformers would make anew for each message that it parses."""
+    from transformers.utils import get_json_schema
+
+    if not isfunction(tool) and not ismethod(tool):
+        return tool
+    function = tool.__func__ if ismethod(tool) else tool
+    if function not in _schemas:
+        _schemas[function] = get_json_schema(tool)
+    return _schemas[function]
 
 
 def parse_action(

@@ -5,6 +5,7 @@
 import atexit
 import math
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -44,6 +45,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
+    - `_get_tool_suffix_ids`, to render the same feedback of a batch once;
     - `_generate_single_turn`, as users who speak first make the prompts of a group different;
     - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to warn of
       users whom the agent does not talk to;
@@ -68,6 +70,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def __init__(self, model, reward_funcs, args, **kwargs):
         self._converses, tool_checks, factories = False, nullcontext(), []
+        self._rendered = {}
         if (factory := kwargs.get("environment_factory")) is not None:
             if isinstance(factory, dict):
                 kwargs["environment_factory"] = {name: CheckedFactory(make) for name, make in factory.items()}
@@ -121,7 +124,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 "text. Pass the tokenizer of a language model, or take an environment without `user`, `done` and "
                 "`tool_schemas`."
             )
-        self._rendered, self._prefixes = {}, {}
+        self._prefixes = {}
         try:
             self._render_feedback([{"role": "user", "content": "dummy"}])
         except ValueError:
@@ -332,17 +335,26 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _parse(self, episode: Episode, ids: list[int], context: list[int]) -> dict:
         return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))
 
+    def _get_tool_suffix_ids(self, tool_messages):
+        if self._is_vlm:  # messages may hold images
+            return super()._get_tool_suffix_ids(tool_messages)
+        return self._render_once(tool_messages, super()._get_tool_suffix_ids)
+
     def _render_feedback(self, feedback: list[dict]) -> list[int]:
-        """Token ids that feedback adds to a conversation, cached: many rollouts of a batch get the same feedback."""
+        """Token ids that feedback adds to a conversation."""
+        if feedback[0]["role"] == "tool":
+            return self._get_tool_suffix_ids(feedback)
+        return self._render_once(feedback, self._render_messages)
+
+    def _render_messages(self, feedback: list[dict]) -> list[int]:
+        template = (self.chat_template, self._prefixes)
+        return render_feedback(self._tokenizer, feedback, self.eos_token_ids, *template, **self.chat_template_kwargs)
+
+    def _render_once(self, feedback: list[dict], render: Callable[[list[dict]], list[int]]) -> list[int]:
+        """Many rollouts of a batch get the same feedback."""
         key = repr(feedback)
         if key not in self._rendered:
-            if feedback[0]["role"] == "tool":
-                self._rendered[key] = self._get_tool_suffix_ids(feedback)
-            else:
-                template = (self.chat_template, self._prefixes)
-                self._rendered[key] = render_feedback(
-                    self._tokenizer, feedback, self.eos_token_ids, *template, **self.chat_template_kwargs
-                )
+            self._rendered[key] = render(feedback)
         return self._rendered[key]
 
     def _agree(self, is_active: bool, error: Exception | None) -> bool:

@@ -56,6 +56,10 @@ ARMS = {
     "headroom": Arm("gate with headroom", {"gate_headroom": True}),
     "relative": Arm("temperature in units of the range of rewards", {"gate_relative": True, "gate_temperature": 0.1}),
     "agreement": Arm("gate with agreement", {"gate_agreement": True}),
+    "agreement_1": Arm("gate with agreement, coefficient 1", {"gate_agreement": True, "info_gain_coef": 1.0}),
+    "agreement_settled": Arm(
+        "gate with agreement, gains of settled rollouts only", {"gate_agreement": True, "info_gain_settled": True}
+    ),
     "acts": Arm("`group_acts`", {"info_gain_normalization": "group_acts"}),
     "turn": Arm("`group_turn`", {"info_gain_normalization": "group_turn"}),
     "horizon": Arm("gain on all later actions", {"info_gain_horizon": 16}),
