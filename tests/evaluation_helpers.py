@@ -10,7 +10,7 @@ from pathlib import Path
 from trl_infopo.environments import BookingEnv, ClarifyEnv
 from trl_infopo.environments.booking import KINDS
 from trl_infopo.evaluation import evaluate
-from trl_infopo.scripts import quickstart
+from trl_infopo.scripts import tiny_agent
 from trl_infopo.users import ScriptedUser
 
 
@@ -69,8 +69,8 @@ def save_quickstart_policy(path):
     from trl import SFTConfig, SFTTrainer
 
     set_seed(0)
-    tokenizer = quickstart.build_tokenizer()
-    policy = quickstart.build_policy(tokenizer)
+    tokenizer = tiny_agent.build_tokenizer()
+    policy = tiny_agent.build_policy(tokenizer)
     SFTTrainer(
         model=policy,
         args=SFTConfig(
@@ -87,7 +87,7 @@ def save_quickstart_policy(path):
             report_to="none",
             disable_tqdm=True,
         ),
-        train_dataset=quickstart.demonstrate(32 * 100),
+        train_dataset=tiny_agent.demonstrate(32 * 100),
         processing_class=tokenizer,
     ).train()
     policy.save_pretrained(path)

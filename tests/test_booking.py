@@ -9,7 +9,7 @@ import pytest
 from trl_infopo import evaluate
 from trl_infopo.environments import BookingEnv, booking_dataset, booking_oracle
 from trl_infopo.environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT
-from trl_infopo.scripts import quickstart
+from trl_infopo.scripts import tiny_agent
 from trl_infopo.users import PERSONAS
 from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY
 
@@ -114,7 +114,7 @@ def test_a_factory_can_name_the_persona(persona):
 
 def test_the_tokenizer_reads_every_persona():
     """Small talk becomes unknown tokens, but what the user wants never does."""
-    tokenizer = quickstart.build_tokenizer()
+    tokenizer = tiny_agent.build_tokenizer()
     for persona in PERSONAS:
         for seed in range(10):
             for answer in all_answers(persona, seed):

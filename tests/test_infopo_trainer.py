@@ -343,7 +343,7 @@ def test_token_advantages_are_those_of_the_algorithm(tmp_path, scores, with_miss
     outputs = []
     calculate = GRPOTrainer._generate_and_score_completions.__get__(trainer)
     outcome = calculate(list(trainer.get_train_dataloader())[0])["advantages"].tolist()
-    del trainer._rollouts
+    del trainer._sampled
     trainer.rollout_func.step = 0
     prepare = trainer._generate_and_score_completions
     trainer._generate_and_score_completions = lambda inputs: outputs.append(prepare(inputs)) or outputs[-1]

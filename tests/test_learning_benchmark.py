@@ -40,7 +40,7 @@ from benchmarks.learning.run import (
 )
 from trl_infopo import InfoPOTrainer
 from trl_infopo.evaluation import evaluate
-from trl_infopo.scripts.quickstart import build_tokenizer
+from trl_infopo.scripts.tiny_agent import build_tokenizer
 
 
 TINY = Sizes(

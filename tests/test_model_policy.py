@@ -13,7 +13,7 @@ from tiny_agents import AskEnvironment, make_model, make_tokenizer
 from trl_infopo.environments import booking_dataset, clarify_dataset
 from trl_infopo.policies import SeededEpisode
 from trl_infopo.policies.model import _ModelActor
-from trl_infopo.scripts import quickstart
+from trl_infopo.scripts import tiny_agent
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_greedy_evaluation_is_what_the_quick_start_plays(quickstart_policy):
     evaluation = quiet(str(quickstart_policy), booking_users("plain"), dataset)
     num_calls = 0
     for row, record in zip(dataset, evaluation.records, strict=True):
-        messages, reward = quickstart.play(model, tokenizer, row)
+        messages, reward = tiny_agent.play(model, tokenizer, row)
         assert record["messages"][: len(messages)] == messages  # `play` stops at the booking
         assert record["reward"] == reward
         num_calls += sum(message["role"] == "tool" for message in messages)

@@ -19,7 +19,7 @@ from trl_infopo import _progress, cli
 from trl_infopo._compat import parse_action
 from trl_infopo.environments import BookingEnv, booking_dataset
 from trl_infopo.environments.booking import CLOSED, KINDS, NEUTRAL, SLOTS, UNKNOWN_SLOT
-from trl_infopo.scripts import quickstart
+from trl_infopo.scripts import quickstart, tiny_agent
 
 
 GOAL = {"city": "paris", "day": "monday", "size": "two", "time": None, "music": None, "food": None}
@@ -27,12 +27,12 @@ GOAL = {"city": "paris", "day": "monday", "size": "two", "time": None, "music": 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return quickstart.build_tokenizer()
+    return tiny_agent.build_tokenizer()
 
 
 @pytest.fixture(scope="module")
 def demonstrations():
-    return quickstart.demonstrate(200)
+    return tiny_agent.demonstrate(200)
 
 
 class TestBookingEnv:
@@ -188,10 +188,10 @@ class TestDemonstrations:
 
 
 def test_score_conversation(tokenizer, demonstrations):
-    model = quickstart.build_policy(tokenizer).eval()
+    model = tiny_agent.build_policy(tokenizer).eval()
     for row in demonstrations.select(range(5)):
         answers = [message["content"] for message in row["messages"] if message["role"] == "tool"]
-        gains = quickstart.score_conversation(model, tokenizer, row["messages"])
+        gains = tiny_agent.score_conversation(model, tokenizer, row["messages"])
         assert len(gains) == len(answers) + 1
         assert math.isnan(gains[-1])
         for answer, gain in zip(answers, gains[:-1], strict=True):
@@ -307,4 +307,4 @@ def test_quickstart_learns(tmp_path, capsys, seed, recwarn):
     model = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     rows = booking_dataset("test", 50, seed=1)
-    assert sum(quickstart.play(model, tokenizer, row)[1] for row in rows) / len(rows) > 0.6
+    assert sum(tiny_agent.play(model, tokenizer, row)[1] for row in rows) / len(rows) > 0.6

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from trl import SFTConfig, SFTTrainer
 
 from trl_infopo.evaluation import evaluate
-from trl_infopo.scripts.quickstart import CHAT_TEMPLATE, RESPONSE_TEMPLATE
+from trl_infopo.scripts.tiny_agent import CHAT_TEMPLATE, RESPONSE_TEMPLATE
 
 
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]

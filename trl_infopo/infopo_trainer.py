@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer: it scores the turns of TRL's rollouts, and fuses the gains with the outcome advantages."""
 
-import json
 import logging
 import textwrap
 import time
 import warnings
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,27 +19,20 @@ from ._environment import check_placeholder
 from ._options import check_names
 from ._show import as_json_text
 from .conversation_trainer import ConversationTrainer
-from .fusion import (
-    Agreement,
-    FusedAdvantages,
-    RewardRange,
-    fuse_advantages,
-    gain_reward_correlation,
-    group_gates,
-    headroom,
-)
+from .fusion import FusedAdvantages, fuse_advantages, group_gates
+from .gating import AdaptiveGate
 from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .risks import RiskCallback
 from .rollout import StopReason
+from .sampled import SampledRollouts
 from .traces import ScoredRollouts, TraceWriter
-from .turns import Turn, content_text, feedback_blocks, find_exchanges, mask_content_ids, mask_messages, segment_turns
+from .turns import Turn, segment_turns
 
 
 logger = get_logger(__name__)
 
-GATE_STATE = "gate_state.json"  # in checkpoints
 MANY_BATCHES = 10  # without any gain, after which a run says so
 
 
@@ -125,8 +115,7 @@ class InfoPOTrainer(ConversationTrainer):
         self._is_active = self.multi_turn and (args.info_gain_coef != 0 or args.log_information_gain)
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
         self._batches_without_gain = 0
-        self._reward_range = RewardRange()
-        self._agreement = Agreement()
+        self._gate = AdaptiveGate(args)
         if self.rollout_func is not None and args.info_gain_settled:
             raise ValueError(
                 "`info_gain_settled` is True, but how the rollouts of a `rollout_func` end is not known here. Set it "
@@ -147,35 +136,31 @@ class InfoPOTrainer(ConversationTrainer):
     def _save_rng_state(self, output_dir):
         super()._save_rng_state(output_dir)
         if self.args.should_save:
-            state = {"reward_range": self._reward_range, "agreement": self._agreement}
-            Path(output_dir, GATE_STATE).write_text(json.dumps(state), encoding="utf-8")
+            self._gate.save(output_dir)
 
     def _load_rng_state(self, checkpoint):
         super()._load_rng_state(checkpoint)
-        path = Path(checkpoint, GATE_STATE)
-        if path.is_file():  # not in those of other trainers
-            state = json.loads(path.read_text(encoding="utf-8"))
-            self._reward_range, self._agreement = RewardRange(*state["reward_range"]), Agreement(*state["agreement"])
+        self._gate.load(checkpoint)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        if not self._is_active and not self._traces:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         # Before reward functions can touch the messages
-        blocks = exchanges = messages = None
-        if self.tools and (self._is_active or self._traces):
-            blocks = [feedback_blocks(completion) for completion in completions]
-            exchanges = [find_exchanges(completion) for completion in completions]
+        sampled = SampledRollouts(inputs, completion_ids_list)
+        if self.tools:
+            sampled.read_messages(completions)
         if self._traces:
-            messages = [tuple(map(as_json_text, pair)) for pair in zip(prompts, completions, strict=True)]
-        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self._is_active or self._traces:
-            self._rollouts = (inputs, messages, blocks, exchanges, completion_ids_list, rewards_per_func)
-        return rewards_per_func
+            sampled.messages = [tuple(map(as_json_text, pair)) for pair in zip(prompts, completions, strict=True)]
+        sampled.rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._sampled = sampled
+        return sampled.rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
         if not self._is_active and not self._traces:
             return output
-        inputs, messages, blocks, exchanges, completion_ids, rewards_per_func = self._rollouts
-        del self._rollouts
+        sampled = self._sampled
+        del self._sampled
         trains = self.model.training and self._is_active and self.args.info_gain_coef != 0
         scores = trains or (self._is_active and self.args.log_information_gain)
         if scores and "pixel_values" in output:
@@ -183,35 +168,38 @@ class InfoPOTrainer(ConversationTrainer):
                 f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
                 "score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
             )
+        # A rollout that is masked from the loss has no turns
+        loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
+        masks = zip(loss_mask, sampled.completion_ids, strict=True)
+        sampled.turns = [segment_turns(mask[: len(ids)].tolist()) for mask, ids in masks]
+        sampled.placeholders = self._placeholders(len(sampled.turns))
         if not scores:
             if self._is_active:
-                self._log_columns(len(rewards_per_func))
+                self._log_columns(len(sampled.rewards_per_func))
             if self._traces:
-                turns = self._segment(output, completion_ids)
-                rollouts = (messages, blocks, completion_ids, turns, rewards_per_func, output["advantages"])
-                self._traces.rollouts = self._scored_rollouts(*rollouts)
+                self._traces.rollouts = self._scored_rollouts(sampled, output["advantages"])
             return output
 
-        turns = self._segment(output, completion_ids)
-        if "tool_mask" not in output and "feedback_content_mask" in inputs[0]:
+        if "tool_mask" not in output and "feedback_content_mask" in sampled.rows[0]:
             raise ValueError(
                 "`rollout_func` returned `feedback_content_mask` without `env_mask`, so that what came from outside "
                 "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
             )
-        masked_observations = self._mask_observations(inputs, blocks, completion_ids, turns)
+        turns = sampled.turns
+        masked_observations = sampled.mask_observations(self._render_feedback, self._tokenizer)
         if self.args.info_gain_settled:
             for i, facts in enumerate(self._episode_facts):
                 if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
                     masked_observations[i] = [None] * len(turns[i])
-        rewards = self._outcomes(rewards_per_func, turns)
+        rewards = self._outcomes(sampled.rewards_per_func, turns)
         share_left_out = 0.0
         if trains and self.args.info_gain_min_weight > 0:
             share_left_out = self._leave_out(rewards, masked_observations)
-        num_questions = _count_questions(completion_ids, turns, exchanges, masked_observations)
+        num_questions = sampled.count_questions(masked_observations)
         start = time.perf_counter()
         with self._progress.at(f"step {self.state.global_step + 1}: scoring the turns of {len(turns)} rollouts"):
             token_logps = {} if self._traces else None
-            information_gain = self._score(output, completion_ids, turns, masked_observations, token_logps)
+            information_gain = self._score(output, sampled.completion_ids, turns, masked_observations, token_logps)
         seconds = time.perf_counter() - start
         outcome_advantages = output["advantages"]
         fused, any_scored = self._fuse(outcome_advantages, rewards, turns, num_questions, information_gain)
@@ -219,9 +207,8 @@ class InfoPOTrainer(ConversationTrainer):
         self._log_infopo({"scoring_seconds": seconds})
         self._warn_of_missing_gains(any_scored or share_left_out == 1)
         if self._traces:
-            rollouts = (messages, blocks, completion_ids, turns, rewards_per_func, outcome_advantages)
             scores = (masked_observations, information_gain, fused, token_logps)
-            self._traces.rollouts = self._scored_rollouts(*rollouts, *scores)
+            self._traces.rollouts = self._scored_rollouts(sampled, outcome_advantages, *scores)
         if trains and any_scored:
             first = self.accelerator.process_index * len(turns)
             local_advantages = fused.turn_advantages[first : first + len(turns)]
@@ -231,66 +218,15 @@ class InfoPOTrainer(ConversationTrainer):
                     output["advantages"][i, turn.action.start : turn.action.stop] = advantage
         return output
 
-    def _segment(self, output: dict[str, Any], completion_ids: list[list[int]]) -> list[list[Turn]]:
-        """Turns of this process's rollouts. One that is masked from the loss has none."""
-        loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
-        return [segment_turns(mask[: len(ids)].tolist()) for mask, ids in zip(loss_mask, completion_ids, strict=True)]
-
-    def _mask_observations(
-        self,
-        inputs: list[dict],
-        blocks: list[list[list[dict]]] | None,
-        completion_ids: list[list[int]],
-        turns: list[list[Turn]],
-    ) -> list[list[list[int] | None]]:
-        """For each turn, the token ids of its masked observation; None where no action follows."""
-        masked_observations = []
-        for i, rollout in enumerate(turns):
-            placeholder = self._placeholder(i)
-            answered = rollout[:-1]
-            masked = []
-            if self.tools:
-                if rollout and len(blocks[i]) - len(answered) not in (0, 1):  # no action follows on the last block
-                    raise RuntimeError(
-                        f"A rollout has {len(answered)} observations between actions, but {len(blocks[i])} blocks of "
-                        "messages between the assistant's. Was `_tool_call_loop` overridden?"
-                    )
-                # Rendered as the real ones were, so that they differ from them in content only
-                blocks_masked = (mask_messages(block, placeholder) for block in blocks[i][: len(answered)])
-                masked += map(self._render_feedback, blocks_masked)
-            else:
-                masked = self._mask_external_ids(inputs[i], completion_ids[i], answered, placeholder)
-            masked_observations.append(masked + [None] * (len(rollout) - len(answered)))
-        return masked_observations
-
-    def _placeholder(self, i: int) -> str:
-        """The text that masks feedback in this process's rollout `i`."""
+    def _placeholders(self, num_rollouts: int) -> list[str]:
+        """The text that masks feedback in each of this process's rollouts."""
         if not self.environments:
-            return self.args.masked_feedback
-        placeholder = placeholder_of(self.environments[i], self.args.masked_feedback)
-        check_placeholder(f"{type(self.environments[i]).__name__}.masked_feedback", placeholder)
-        return placeholder
-
-    def _mask_external_ids(
-        self, row: dict, completion_ids: list[int], turns: list[Turn], placeholder: str
-    ) -> list[list[int]]:
-        """External tokens of a `rollout_func`, masked where `feedback_content_mask` is 1, or all of them."""
-        content_mask = row.get("feedback_content_mask")
-        if content_mask is not None and len(content_mask) != len(completion_ids):
-            raise ValueError(
-                f"`feedback_content_mask` has {len(content_mask)} values for a completion of {len(completion_ids)} "
-                "tokens. Your `rollout_func` must return one per completion token, as in `env_mask`."
-            )
-        placeholder_ids = self._tokenizer.encode(placeholder, add_special_tokens=False)
-        masked = []
-        for turn in turns:
-            span = slice(turn.observation.start, turn.observation.stop)
-            masked.append(
-                mask_content_ids(
-                    completion_ids[span], placeholder_ids, None if content_mask is None else content_mask[span]
-                )
-            )
-        return masked
+            return [self.args.masked_feedback] * num_rollouts
+        placeholders = []
+        for environment in self.environments:
+            placeholders.append(placeholder_of(environment, self.args.masked_feedback))
+            check_placeholder(f"{type(environment).__name__}.masked_feedback", placeholders[-1])
+        return placeholders
 
     def _score(
         self,
@@ -373,10 +309,7 @@ class InfoPOTrainer(ConversationTrainer):
         num_generations = self.num_generations if self.model.training else self.num_generations_eval
 
         if self.model.training:
-            self._agreement = self._agreement.update(
-                gain_reward_correlation(information_gain, rewards, num_generations)
-            )
-        gate_factor, temperature = self._adapt_gate(rewards, num_generations)
+            self._gate.see_gains(information_gain, rewards, num_generations)
         fused = fuse_advantages(
             rewards,
             outcome_advantages,
@@ -384,13 +317,13 @@ class InfoPOTrainer(ConversationTrainer):
             action_lengths,
             num_generations,
             coef=self.args.info_gain_coef,
-            temperature=temperature,
+            temperature=self._gate.temperature,
             gate=self.args.gate,
             normalization=self.args.info_gain_normalization,
             granularity=self.args.info_gain_granularity,
             rescale=self.args.info_gain_rescale,
             only=self.args.info_gain_only,
-            gate_factor=gate_factor,
+            gate_factor=self._gate.factor(rewards, num_generations),
         )
         metrics = infopo_metrics(
             fused,
@@ -403,7 +336,7 @@ class InfoPOTrainer(ConversationTrainer):
             only=self.args.info_gain_only,
         )
         if self.args.gate_agreement:
-            metrics["gate/agreement"] = self._agreement.weight
+            metrics["gate/agreement"] = self._gate.agreement.weight
         self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
         if num_infinite:
             warnings.warn(
@@ -422,13 +355,13 @@ class InfoPOTrainer(ConversationTrainer):
         counts = ~rewards_per_func.isnan().all(dim=1) & (self.accelerator.gather(num_turns) > 0)
         rewards[~counts] = torch.nan
         if self.model.training:
-            self._reward_range = self._reward_range.update(rewards)
+            self._gate.see_rewards(rewards)
         return rewards
 
     def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
         """Exclude groups in which information has too little weight from scoring. Returns their share."""
-        gate_factor, temperature = self._adapt_gate(rewards, self.num_generations)
-        _, gates = group_gates(rewards, self.num_generations, temperature, self.args.gate, gate_factor)
+        gate_factor = self._gate.factor(rewards, self.num_generations)
+        _, gates = group_gates(rewards, self.num_generations, self._gate.temperature, self.args.gate, gate_factor)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
         first = self.accelerator.process_index * len(masked_observations)
         own = is_left_out[first : first + len(masked_observations)].tolist()
@@ -439,49 +372,9 @@ class InfoPOTrainer(ConversationTrainer):
         self._log_infopo({"skipped_groups": share})
         return share
 
-    def _adapt_gate(self, rewards: torch.Tensor, num_generations: int) -> tuple[torch.Tensor, float]:
-        """Factor of each rollout's gate, of shape (B,), and the temperature, from what the run has seen so far."""
-        args, factor = self.args, torch.ones_like(rewards)
-        if args.gate_headroom:
-            factor = headroom(rewards.view(-1, num_generations), self._reward_range)
-            factor = factor.repeat_interleave(num_generations)
-        if args.gate_agreement:
-            factor = factor * self._agreement.weight
-        is_relative = args.gate_relative and self._reward_range.width > 0
-        return factor, args.gate_temperature * (self._reward_range.width if is_relative else 1)
-
-    def _feedback_texts(
-        self,
-        blocks: list[list[list[dict]]] | None,
-        completion_ids: list[list[int]],
-        turns: list[list[Turn]],
-        masked_observations: list[list[list[int] | None]] | None,
-    ) -> list[list[tuple[str, str | None]]]:
-        """For the traces: the feedback on each action, and what the counterfactual has in its place."""
-
-        def block_text(messages: list[dict]) -> str:
-            return "\n".join(content_text(message["content"]) for message in messages)
-
-        texts = []
-        for i, rollout in enumerate(turns):
-            if self.tools:
-                mask = partial(mask_messages, placeholder=self._placeholder(i))
-                pairs = [(block_text(block), block_text(mask(block))) for block in blocks[i]]
-            else:
-                decode = partial(self._tokenizer.decode, skip_special_tokens=True)
-                observations = [completion_ids[i][t.observation.start : t.observation.stop] for t in rollout[:-1]]
-                masked = masked_observations[i] if masked_observations else [None] * len(rollout)
-                pairs = [(decode(o), decode(m or [])) for o, m in zip(observations, masked, strict=False)]
-            texts.append(pairs if masked_observations else [(text, None) for text, _ in pairs])
-        return texts
-
     def _scored_rollouts(
         self,
-        messages: list[tuple[str, str]],
-        blocks: list[list[list[dict]]] | None,
-        completion_ids: list[list[int]],
-        turns: list[list[Turn]],
-        rewards_per_func: torch.Tensor,
+        sampled: SampledRollouts,
         outcome_advantages: torch.Tensor,
         masked_observations: list[list[list[int] | None]] | None = None,
         information_gain: torch.Tensor | None = None,
@@ -489,22 +382,23 @@ class InfoPOTrainer(ConversationTrainer):
         token_logps: dict[tuple[int, int], torch.Tensor] | None = None,
     ) -> ScoredRollouts:
         """What the traces need of this process's rollouts; without gains where nothing was scored."""
-        first = self.accelerator.process_index * len(turns)
-        rewards = rewards_per_func[first : first + len(turns)].cpu()
+        num_rollouts = len(sampled.turns)
+        first = self.accelerator.process_index * num_rollouts
+        rewards = sampled.rewards_per_func[first : first + num_rollouts].cpu()
         reward = (rewards * self.reward_weights.cpu()).nansum(dim=1)
         reward[rewards.isnan().all(dim=1)] = torch.nan
         return ScoredRollouts(
             split="train" if self.model.training else "eval",
             first=first,
             num_generations=self.num_generations if self.model.training else self.num_generations_eval,
-            messages=messages,
-            completion_ids=completion_ids,
-            turns=turns,
-            feedback=self._feedback_texts(blocks, completion_ids, turns, masked_observations),
+            messages=sampled.messages,
+            completion_ids=sampled.completion_ids,
+            turns=sampled.turns,
+            feedback=sampled.feedback_texts(masked_observations, self._tokenizer),
             rewards=dict(zip(self.reward_func_names, rewards.T.tolist(), strict=True)),
             reward=reward.tolist(),
             outcome_advantages=outcome_advantages.tolist(),
-            episodes=self._episode_facts or [{} for _ in turns],
+            episodes=self._episode_facts or [{} for _ in sampled.turns],
             information_gain=information_gain,
             fused=fused,
             token_logps=token_logps or {},
@@ -537,25 +431,6 @@ class InfoPOTrainer(ConversationTrainer):
             columns["turn_advantages"] = _per_turn(fused.turn_advantages, num_turns)
         for name, values in columns.items():
             self._logs["extra"][name].extend(values)
-
-
-def _count_questions(
-    completion_ids: list[list[int]],
-    turns: list[list[Turn]],
-    exchanges: list[list[str]] | None,
-    masked_observations: list[list[list[int] | None]],
-) -> torch.Tensor:
-    """For each rollout, counts of turns with an observation, and of those that repeat or equal their masked form."""
-    counts = []
-    for i, rollout in enumerate(turns):
-        answered = [turn for turn in rollout if turn.observation]
-        ids = [[completion_ids[i][span.start : span.stop] for span in (t.action, t.observation)] for t in answered]
-        asked = exchanges[i] if exchanges is not None else list(map(repr, ids))
-        num_repeated = len(asked) - len(set(asked)) if rollout else 0
-        masked = masked_observations[i][: len(answered)]
-        alike = sum(observation == masked_ids for (_, observation), masked_ids in zip(ids, masked, strict=True))
-        counts.append([len(answered), num_repeated, alike])
-    return torch.tensor(counts, dtype=torch.float)
 
 
 def _per_turn(values: torch.Tensor, num_turns: list[int]) -> list[list[float | None]]:

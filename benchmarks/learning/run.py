@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 import trl_infopo
 from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.evaluation import evaluate
-from trl_infopo.scripts.quickstart import build_policy, build_tokenizer
+from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
 
 from .arms import ARMS, Arm
 from .families import FAMILIES, QUESTIONS, Family

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from trl_infopo.environments import BookingEnv, booking_dataset
 from trl_infopo.environments.booking import KINDS, LARGE_KINDS, NEUTRAL, SLOTS
-from trl_infopo.scripts import quickstart
+from trl_infopo.scripts import tiny_agent
 from trl_infopo.users.scripted import FORGOTTEN
 
 from .common import REPEATED, USEFUL, USELESS, Family, exchanges, first_call, tool_call
@@ -46,7 +46,7 @@ def demonstrate_booking(
     for message, answer in exchanges(messages):
         name, arguments = first_call(message)
         if name == "book":
-            return {"role": "assistant", "content": quickstart.GOODBYE}
+            return {"role": "assistant", "content": tiny_agent.GOODBYE}
         asked.append(arguments["slot"])
         known |= read_values(answer)
     note = " ".join(f"got {value}" for value in read_values(answer).values()) if has_notes else ""
@@ -79,7 +79,7 @@ def book_well(messages: list[dict], tools: list[Callable], patience: int = 12, n
     for message, answer in exchanges(messages):
         name, _ = first_call(message)
         if name == "book":
-            return {"role": "assistant", "content": quickstart.GOODBYE}
+            return {"role": "assistant", "content": tiny_agent.GOODBYE}
         num_asked += 1
         known |= read_values(answer)
     unknown = [slot for slot in slots if slot not in known]
@@ -107,7 +107,7 @@ def classify_booking(row: dict, messages: list[dict]) -> list[str | None]:
 BOOKING = Family(
     make_environment=BookingEnv,
     make_dataset=booking_dataset,
-    phrases=(*quickstart.PHRASES, *LARGE_KINDS, FORGOTTEN, "I was wrong: ", " "),
+    phrases=(*tiny_agent.PHRASES, *LARGE_KINDS, FORGOTTEN, "I was wrong: ", " "),
     demonstrate=demonstrate_booking,
     oracle=book_well,
     classify=classify_booking,
