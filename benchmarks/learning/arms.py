@@ -60,6 +60,9 @@ ARMS = {
     "agreement_settled": Arm(
         "gate with agreement, gains of settled rollouts only", {"gate_agreement": True, "info_gain_settled": True}
     ),
+    "agreement_horizon": Arm(
+        "gate with agreement, gain on all later actions", {"gate_agreement": True, "info_gain_horizon": 16}
+    ),
     "acts": Arm("`group_acts`", {"info_gain_normalization": "group_acts"}),
     "turn": Arm("`group_turn`", {"info_gain_normalization": "group_turn"}),
     "horizon": Arm("gain on all later actions", {"info_gain_horizon": 16}),
