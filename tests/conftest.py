@@ -1,6 +1,7 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
 
+import gc
 import os
 import shutil
 import sys
@@ -47,6 +48,11 @@ def pytest_collection_modifyitems(items):
             num_seen[test] += 1
             if num_seen[test] > marker.args[0]:
                 item.add_marker(pytest.mark.thorough)
+
+
+def pytest_collection_finish():
+    """What imports have left is there for good: no collection needs to go through it, and each training makes some."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

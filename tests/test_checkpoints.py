@@ -134,7 +134,7 @@ make_trainer({output_dir!r}, options=OPTIONS | {{"save_total_limit": 1}}).train(
 """
 
 
-@pytest.mark.quick(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth"])
 def test_run_killed_in_a_save_ends_where_the_whole_run_ends(whole, tmp_path, file):
     code = KILLED.format(tests=str(TESTS), file=file, output_dir=str(tmp_path))

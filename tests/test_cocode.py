@@ -555,8 +555,10 @@ class TestDataset:
 
 @needs_sandbox
 class TestPolicies:
-    def test_oracle_always_succeeds(self):
-        assert mean_reward(cocode_oracle, cocode_dataset("test", 100)) == 1.0
+    @pytest.mark.quick(1)
+    @pytest.mark.parametrize("num_tasks", [25, 100])
+    def test_oracle_always_succeeds(self, num_tasks):
+        assert mean_reward(cocode_oracle, cocode_dataset("test", num_tasks)) == 1.0
 
     @pytest.mark.thorough
     def test_never_asking_fails(self):

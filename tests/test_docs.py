@@ -75,12 +75,14 @@ def read(site: Path, page: str) -> str:
     return html.unescape((site / page / "index.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.thorough
 def test_files_outside_docs_have_a_page(site):
     assert "train multi-turn agents with credit for every turn" in read(site, ".")
     assert 'href="../source/trl_infopo/turns.py/"' in read(site, "algorithm")
     assert "def" in read(site, "source/trl_infopo/turns.py")
 
 
+@pytest.mark.thorough
 def test_the_page_of_options_has_every_option_with_its_default(site):
     page = read(site, "options")
     own = {option.name for option in fields(InfoPOConfig)} - {option.name for option in fields(GRPOConfig)}
@@ -96,6 +98,7 @@ def test_the_page_of_options_has_every_option_with_its_default(site):
     assert 'href="../options/"' in read(site, "distributed")  # where the repository has the file
 
 
+@pytest.mark.thorough
 def test_the_api_reference_has_what_the_package_exports(site):
     pages = "".join(read(site, f"api/{path.stem}") for path in (ROOT / "docs" / "api").glob("*.md"))
     modules = ("trl_infopo", "trl_infopo.users", "trl_infopo.environments", "trl_infopo.rollout", "trl_infopo.serving")
@@ -158,6 +161,7 @@ def test_docstrings_become_markdown():
     assert re.sub(r"\n{3,}", "\n\n", to_markdown(DOCSTRING)) == MARKDOWN.strip()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_their_window_and_load_nothing_from_elsewhere(site, chromium, width):
     context = chromium.new_context(viewport={"width": width, "height": 844}, offline=True)

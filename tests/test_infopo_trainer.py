@@ -80,7 +80,7 @@ def config(output_dir, config_class=InfoPOConfig, **kwargs):
             "per_device_eval_batch_size": 8,
             "num_generations": 4,
             "max_completion_length": 90,
-            "max_steps": 3,
+            "max_steps": 2,
             "learning_rate": 1e-3,
             "logging_steps": 1,
             "save_strategy": "no",
@@ -195,7 +195,7 @@ def test_batch_without_scored_turn_is_grpo(tmp_path, mode):
     grpo, infopo = trainers
     assert_equal_parameters(grpo, infopo)
     assert forwards[0] == forwards[1]
-    assert logged(infopo, "infopo/questions/silent_frac") == [1.0] * 3
+    assert logged(infopo, "infopo/questions/silent_frac") == [1.0] * 2
 
 
 # ---- what is scored
@@ -578,13 +578,14 @@ def test_lora_is_scored_with_the_adapter_on(tmp_path, scores):
 
 def test_evaluation_scores_only_on_demand(tmp_path, scores):
     options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1, "log_completions": True}
-    trainer = make_trainer(tmp_path / "1", options=options, eval_dataset=dataset())
+    eval_dataset = dataset().select(range(2))
+    trainer = make_trainer(tmp_path / "1", options=options, eval_dataset=eval_dataset)
     trainer.train()
     assert len(scores.calls) == 1
     assert not logged(trainer, "eval_infopo/information_gain/mean")
     scores.calls.clear()
     options["log_information_gain"] = True
-    trainer = make_trainer(tmp_path / "2", options=options, eval_dataset=dataset())
+    trainer = make_trainer(tmp_path / "2", options=options, eval_dataset=eval_dataset)
     trainer.train()
     assert len(scores.calls) > 1
     assert logged(trainer, "eval_infopo/turns/mean")
@@ -595,7 +596,7 @@ def test_gains_can_be_logged_without_training_on_them(tmp_path):
     options = {"info_gain_coef": 0.0, "log_information_gain": True}
     infopo, _ = train(make_trainer(tmp_path / "infopo", "environment", options=options))
     assert_equal_parameters(grpo, infopo)
-    assert len(logged(infopo, "infopo/information_gain/mean")) == 3
+    assert len(logged(infopo, "infopo/information_gain/mean")) == 2
 
 
 @pytest.mark.quick(1)

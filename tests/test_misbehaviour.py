@@ -356,9 +356,10 @@ def test_a_gain_that_is_not_finite_reaches_no_advantage(tmp_path, monkeypatch):
     assert math.isfinite(logged(trainer, "infopo/information_gain/mean")[0])
 
 
-def test_a_run_without_gains_says_so(tmp_path):
-    with pytest.warns(UserWarning, match="No turn of the last 10 generation batches has a gain"):
-        play(tmp_path, Tools, ["hello"], max_steps=11)
+def test_a_run_without_gains_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(infopo_trainer, "MANY_BATCHES", 3)
+    with pytest.warns(UserWarning, match="No turn of the last 3 generation batches has a gain"):
+        play(tmp_path, Tools, ["hello"], max_steps=3)
 
 
 def test_undefined_metrics_are_left_out(tmp_path):

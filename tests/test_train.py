@@ -140,6 +140,7 @@ def weights(folder) -> dict:
     return load_file(Path(folder) / "model.safetensors")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     version("trl").startswith("1.15."),
     reason="on a CPU, TRL 1.15 trains in the process of the tests alone: plain_head.py",

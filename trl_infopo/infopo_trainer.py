@@ -186,11 +186,7 @@ class InfoPOTrainer(ConversationTrainer):
                 "would be trained on. Return `env_mask` as well: 1 on sampled tokens, 0 on external ones."
             )
         turns = sampled.turns
-        masked_observations = sampled.mask_observations(self._render_feedback, self._tokenizer)
-        if self.args.info_gain_settled:
-            for i, facts in enumerate(self._episode_facts):
-                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
-                    masked_observations[i] = [None] * len(turns[i])
+        masked_observations = self._mask_observations(sampled)
         rewards = self._outcomes(sampled.rewards_per_func, turns)
         share_left_out = 0.0
         if trains and self.args.info_gain_min_weight > 0:
@@ -217,6 +213,15 @@ class InfoPOTrainer(ConversationTrainer):
                 for turn, advantage in zip(rollout, local_advantages[i], strict=False):
                     output["advantages"][i, turn.action.start : turn.action.stop] = advantage
         return output
+
+    def _mask_observations(self, sampled: SampledRollouts) -> list[list[list[int] | None]]:
+        """For each turn, the token ids of its masked observation; None where it is not scored."""
+        masked_observations = sampled.mask_observations(self._render_feedback, self._tokenizer)
+        if self.args.info_gain_settled:
+            for i, facts in enumerate(self._episode_facts):
+                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
+                    masked_observations[i] = [None] * len(sampled.turns[i])
+        return masked_observations
 
     def _placeholders(self, num_rollouts: int) -> list[str]:
         """The text that masks feedback in each of this process's rollouts."""
