@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A causal language model taken apart, through whatever wraps it."""
 
+import inspect
 from contextlib import contextmanager
 
 import torch
@@ -29,6 +30,9 @@ class CausalLM:
         self.causal_lm = unwrapped if self.adapter is None else unwrapped.get_base_model()
         decoder = self.causal_lm.get_decoder()
         self.backbone = decoder if decoder is not self.causal_lm else self.causal_lm.model
+        # Transformers 5.24 renamed the argument that takes a cache
+        has_new_name = "cache" in inspect.signature(type(self.backbone).forward).parameters
+        self.cache_name = "cache" if has_new_name else "past_key_values"
         self.config = self.causal_lm.config.get_text_config()
         # The load-balancing loss of mixture-of-experts models cannot read a 4-D mask
         self.kwargs = {"output_router_logits": False} if hasattr(self.config, "output_router_logits") else {}

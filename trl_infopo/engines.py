@@ -161,9 +161,8 @@ def run_tree(
 ) -> Iterator[Unit]:
     """Trunks fill a cache; then their branches continue from it, in at least `num_forwards` forwards."""
     cache = DynamicCache()  # without a config: every layer keeps all keys, those beyond a sliding window too
-    factual = policy.hidden_states(
-        [trajectory.ids for trajectory in group], _before_actions(group), past_key_values=cache, use_cache=True
-    )
+    with_cache = {policy.cache_name: cache, "use_cache": True}
+    factual = policy.hidden_states([trajectory.ids for trajectory in group], _before_actions(group), **with_cache)
     labels, counterfactual = [], [factual[:0]]  # labels by row, turn and index in the branch
     for trunk_length, rows, columns in forwards:
         if excess := cache.get_seq_length() - trunk_length - columns.start:
@@ -191,8 +190,7 @@ def run_tree(
                 [(row, column) for row, column, _, _ in at],
                 attention_mask=mask,
                 position_ids=position[:, columns.start :],
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache,
             )
         )
         labels += [(row, turn, i) for row, _, turn, i in at]
