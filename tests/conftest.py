@@ -67,3 +67,19 @@ def event_loop():
     guard_event_loop(loop)
     yield loop
     shutdown_event_loop_in_daemon(thread, loop)
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """The calls in which trainers score gains."""
+    from trainer_helpers import Spy
+
+    return Spy(monkeypatch, "score_information_gain")
+
+
+@pytest.fixture
+def fusions(monkeypatch):
+    """The calls in which they fuse them."""
+    from trainer_helpers import Spy
+
+    return Spy(monkeypatch, "fuse_advantages")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from peft import LoraConfig
-from test_infopo_trainer import assert_equal_parameters, make_trainer
 from tiny_agents import make_model, make_tokenizer
+from trainer_helpers import assert_equal_parameters, make_trainer
 from trl import GRPOTrainer
 
 from trl_infopo._checkpoints import find_checkpoint, find_problems

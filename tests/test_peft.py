@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from test_infopo_trainer import make_trainer
 from tiny_agents import make_model, make_tokenizer
+from trainer_helpers import make_trainer
 
 from trl_infopo import infopo_trainer
 from trl_infopo.information_gain import score_information_gain

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig
-from test_infopo_trainer import make_trainer
 from tiny_agents import make_model, make_tokenizer
+from trainer_helpers import make_trainer
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from trl_infopo import InfoPOConfig

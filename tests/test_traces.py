@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pyarrow.parquet
 import pytest
 from scripted_rollouts import parity_reward
-from test_infopo_trainer import Spy, dataset, make_trainer
 from tiny_agents import make_tokenizer
+from trainer_helpers import Spy, dataset, make_trainer
 from transformers import TrainerState
 
 from trl_infopo import InfoPOConfig, load_traces

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 
 sys.path.insert(0, {tests!r})
-from test_infopo_trainer import make_trainer
+from trainer_helpers import make_trainer
 
 options = {{"report_to": [sys.argv[1]], "log_completions": True, "log_traces": True, "num_completions_to_print": 0}}
 make_trainer("run", options=options).train()

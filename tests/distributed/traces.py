@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import conftest  # noqa: F401
-from test_infopo_trainer import make_trainer
+from trainer_helpers import make_trainer
 
 
 OPTIONS = {

@@ -35,7 +35,7 @@ if args.fsdp_on_cpu:
     fsdp_on_cpu.install()
 
 from peft import LoraConfig  # noqa: E402
-from test_infopo_trainer import dataset, make_trainer  # noqa: E402
+from trainer_helpers import dataset, make_trainer  # noqa: E402
 
 from trl_infopo.causal_lm import CausalLM  # noqa: E402
 

@@ -20,8 +20,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from test_infopo_trainer import assert_equal_parameters, config, parameters
 from tiny_agents import make_agent, tool_call
+from trainer_helpers import assert_equal_parameters, config, parameters
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer, conversation_trainer
 from trl_infopo.users import UserSimulator

@@ -26,7 +26,7 @@ from trl_infopo._compat import (
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from test_infopo_trainer import make_trainer  # noqa: E402
+from trainer_helpers import make_trainer  # noqa: E402
 
 
 @pytest.mark.parametrize(("name", "parameters"), OVERRIDDEN.items())
