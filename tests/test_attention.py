@@ -21,7 +21,7 @@ from trl_infopo.information_gain import score_information_gain, select_engine
 ENGINES = ["tree", "replay"]
 
 
-# ------------------------------------------------------------------- attention that takes no mask of our own
+# ------------------------------------------------------------------- attention that accepts no custom mask
 
 
 def maskless_model(name: str):
@@ -37,7 +37,7 @@ def test_tree_serves_attention_without_masks_of_our_own(name, estimator):
     expected = naive_gains(model, **rollouts, estimator=estimator)
     engine, reason = select_engine(model)
     assert (engine, model.config._attn_implementation) == ("tree", "maskless")
-    assert "'sdpa' attention stands in for 'maskless'" in reason
+    assert "'sdpa' attention replaces 'maskless'" in reason
     gains = score_information_gain(model, **rollouts, engine=engine, estimator=estimator)
     assert_equal(gains, expected, information_gain.PROBE_TOLERANCE)
     assert model.config._attn_implementation == "maskless"
@@ -98,7 +98,7 @@ def test_a_model_with_one_attention_is_scored_with_replay(monkeypatch):
     monkeypatch.setattr(type(model), "_can_set_attn_implementation", classmethod(lambda cls: False))
     engine, reason = select_engine(model)
     assert engine == "replay"
-    assert "'maskless' takes no mask of our own" in reason
+    assert "'maskless' does not accept a custom mask" in reason
 
 
 # ------------------------------------------------------------------------------------------------- flex attention

@@ -176,7 +176,7 @@ def find_checkpoint(resume_from_checkpoint: str | bool, output_dir: str) -> str:
             for said in incomplete:
                 logger.warning(f"Not resumed from, because it is incomplete: {said}")
             if incomplete:
-                logger.warning(f"The training goes on from {str(checkpoint)!r}, the newest complete checkpoint.")
+                logger.warning(f"Training continues from {str(checkpoint)!r}, the newest complete checkpoint.")
             _warn_without_manifest(checkpoint)
             return str(checkpoint)
         incomplete.append(f"{str(checkpoint)!r} ({'; '.join(problems)})")

@@ -210,7 +210,7 @@ def check_options(
     if last_action and rollout_func is None and (args.info_gain_coef != 0 or args.log_information_gain):
         name = "max_tool_calling_iterations" if args.max_turns is None else "max_turns"
         warnings.warn(
-            f"`{name}` is {getattr(args, name)}, so that no action follows on feedback and no turn has a gain. Raise "
+            f"`{name}` is {getattr(args, name)}, so that no action follows feedback and no turn has a gain. Raise "
             "it to train with InfoPO.",
             stacklevel=1,
         )

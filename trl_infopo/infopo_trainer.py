@@ -414,7 +414,7 @@ class InfoPOTrainer(ConversationTrainer):
         if self._batches_without_gain == MANY_BATCHES:
             warnings.warn(
                 f"No turn of the last {MANY_BATCHES} generation batches has a gain, so that InfoPO trains as GRPO "
-                "does. A turn has one where feedback comes back and an action follows on it: see `infopo/turns/mean`, "
+                "does. A turn has one where feedback comes back and an action follows it: see `infopo/turns/mean`, "
                 "`infopo/stop/*` and `infopo/nonfinite_gains`, and whether `max_turns` and `max_completion_length` "
                 "leave room for an answer.",
                 stacklevel=1,

@@ -250,7 +250,7 @@ def tree_limitation(model: nn.Module) -> str | None:
         return f"its rotary embedding ({rope_type}) depends on the length of the row"
     if config._attn_implementation not in MASKABLE and not causal_lm._can_set_attn_implementation():
         return (
-            f"its attention implementation {config._attn_implementation!r} takes no mask of our own, and "
+            f"its attention implementation {config._attn_implementation!r} does not accept a custom mask, and "
             f"{type(causal_lm).__name__} has no other"
         )
     return None
@@ -302,7 +302,7 @@ def select_engine(
         )
     reason = f"its branches see only their own past, and it is within {gap:.1e} nats per token of replay"
     if used != configured:
-        reason += f"; while it scores, {used!r} attention stands in for {configured!r}, which takes no mask of our own"
+        reason += f"; while it scores, {used!r} attention replaces {configured!r}, which does not accept a custom mask"
     return "tree", reason
 
 

@@ -76,7 +76,7 @@ class SampledRollouts:
                 masked = self._mask_ids(i, answered, tokenizer)
             else:
                 blocks = self.blocks[i]
-                if rollout and len(blocks) - len(answered) not in (0, 1):  # no action follows on the last block
+                if rollout and len(blocks) - len(answered) not in (0, 1):  # no action follows the last block
                     raise RuntimeError(
                         f"A rollout has {len(answered)} observations between actions, but {len(blocks)} blocks of "
                         "messages between the assistant's. Was `_tool_call_loop` overridden?"

@@ -187,7 +187,7 @@ def render_feedback(
     if not ends:
         raise ValueError(
             "The chat template does not keep an assistant message as it was sampled, up to a token that ends "
-            f"generation (ids {list(eos_token_ids)}), once a {feedback[0]['role']} message follows on it. Set a chat "
+            f"generation (ids {list(eos_token_ids)}), once a {feedback[0]['role']} message follows it. Set a chat "
             "template that is prefix-preserving, or see whether `model.generation_config.eos_token_id` holds the "
             "token with which the template ends assistant messages, and whether the tokenizer has tokens for any text."
         )

@@ -47,7 +47,7 @@ REGIMES = {
         options=ROOM,
     ),
     "no_notes": Regime(
-        "Free to act at once, and no notes: an answer shows only in a booking that follows on it.",
+        "Free to act at once, and no notes: an answer shows only in a booking that follows it.",
         habits={"has_notes": False},
     ),
     "forced": Regime(

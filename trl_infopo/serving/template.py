@@ -17,7 +17,7 @@ class ChatTemplate:
     """
     Renders the prompt of a conversation once, and then only what is new in it, so that nothing that the policy sampled
     is ever tokenized again. Where the tokenizer's own template does not keep an action as it was once something
-    follows on it, TRL's training template takes its place.
+    follows it, TRL's training template takes its place.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
