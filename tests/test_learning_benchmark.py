@@ -323,8 +323,19 @@ class TestTables:
         assert "| GRPO | 3 |" in page
         assert "| InfoPO, `group` (paper) | 3 | 0.425 ± 0.025 | 1.89 [1.80, 2.00] |" in page
         assert "| InfoPO, `group_scale` | 1 | 0.500 |  |" in page
-        assert "| [`booking`](#booking) | choosing | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
+        assert "| [`booking`](#booking) | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
         assert "7 runs" in page
+
+    def test_what_settings_were_chosen_on_does_not_confirm_them(self, tmp_path):
+        for regime, seed in (("booking", 0), ("booking", 3), ("dense", 0)):
+            write(tmp_path, regime=regime, arm="grpo", seed=seed)
+        results = tables.read_results(tmp_path)
+        runs = {
+            is_choosing: {(regime, seed) for regime, arms in half.items() for seed in arms["grpo"]}
+            for is_choosing in (True, False)
+            for half in [tables.half_of(results, is_choosing)]
+        }
+        assert runs == {True: {("booking", 0)}, False: {("booking", 3), ("dense", 0)}}
 
     def test_the_same_results_make_the_same_figure(self, tmp_path):
         pytest.importorskip("matplotlib")
