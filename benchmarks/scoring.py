@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
+from limits import plain_forward, token_limit
 from meters import RESULTS, ROOT, Meter, device_name, versions, write_results
 from steps import make_model
 from tqdm import tqdm
@@ -37,7 +38,6 @@ from trl_infopo.turns import segment_turns
 
 DOCS = ROOT / "docs" / "scoring_speed.md"
 WAYS = ["forward", "naive", "replay", "tree"]
-CHUNK_SIZE = 1024  # states that `forward` takes through the LM head at a time
 
 
 @dataclass
@@ -99,20 +99,6 @@ def make_rollouts(args: ScoringBenchmarkArguments, num_turns: int) -> dict[str, 
 
 
 @torch.no_grad()
-def plain_forward(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, masked_observations) -> torch.Tensor:
-    """Log-probabilities of all action tokens."""
-    input_ids = torch.tensor([p + c for p, c in zip(prompt_ids, completion_ids)], device=model.device)
-    positions = torch.tensor([len(prompt_ids[0]) + i for turn in turns[0] for i in turn.action], device=model.device)
-    states = model.model(input_ids, use_cache=False).last_hidden_state[:, positions - 1].flatten(0, 1)
-    labels = input_ids[:, positions].flatten()[:, None]
-    logps = []
-    for chunk, chunk_labels in zip(states.split(CHUNK_SIZE), labels.split(CHUNK_SIZE)):
-        logits = model.lm_head(chunk).float()
-        logps.append(logits.gather(1, chunk_labels)[:, 0] - logits.logsumexp(-1))
-    return torch.cat(logps)
-
-
-@torch.no_grad()
 def naive_replay(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, masked_observations) -> torch.Tensor:
     """Gains, of shape (B, K), from two full forwards a turn."""
     gains = torch.full((len(turns), len(turns[0])), torch.nan)
@@ -165,6 +151,7 @@ def run(args: ScoringBenchmarkArguments) -> dict:
                 "tokens": len(rollouts["prompt_ids"][0]) + len(rollouts["completion_ids"][0]),
                 "seconds": {way: round(best[way], 4) for way in WAYS},
                 "ratios": {way: round(best[way] / best["forward"], 3) for way in WAYS},
+                "limit": round(token_limit(**rollouts), 3),
                 "peak_mib": {way: round(max(peaks[way])) for way in WAYS},
                 "largest_difference_from_naive": {
                     way: (gains[way] - gains["naive"]).nan_to_num(0.0).abs().max().item() for way in ("replay", "tree")
@@ -185,8 +172,9 @@ def run(args: ScoringBenchmarkArguments) -> dict:
 def markdown_table(report: dict) -> str:
     """Times in forwards and peak memory in MiB, a row for each number of turns."""
     lines = [
-        "| turns | tokens | naive | `replay` | `tree` | naive / `tree` | MiB: forward | naive | `replay` | `tree` |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| turns | tokens | naive | `replay` | `tree` | limit | `tree` / limit | naive / `tree` "
+        "| MiB: forward | naive | `replay` | `tree` |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for result in report["results"]:
         ratios, peaks = result["ratios"], result["peak_mib"]
@@ -195,6 +183,8 @@ def markdown_table(report: dict) -> str:
             result["tokens"],
             *(f"{ratios[way]:.2f}×" for way in ("naive", "replay")),
             f"**{ratios['tree']:.2f}×**",
+            f"{result['limit']:.2f}×",
+            f"**{ratios['tree'] / result['limit']:.2f}**",
             f"{ratios['naive'] / ratios['tree']:.1f}×",
             *(peaks[way] for way in WAYS),
         ]
@@ -209,7 +199,8 @@ def markdown_page(reports: list[dict]) -> str:
         "Time of scoring a batch of trajectories, in forwards over the same trajectories: one forward without "
         "gradients that gives the log-probability of every action token, and takes only those through the LM head. "
         "The naive replay runs two full forwards a turn; `replay` and `tree` are the values of `info_gain_engine`. "
-        "Peak memory is what each adds to the model."
+        "The limit is that of the tokens, `1 + Σ (|õ| + |a|) / S`: each trajectory of `S` tokens once, and each "
+        "masked observation with the action that follows. Peak memory is what each adds to the model."
     ]
     for report in reports:
         settings = report["settings"]

@@ -22,13 +22,14 @@ import os
 from dataclasses import asdict, dataclass, field
 
 import torch
+from limits import plain_forward, token_limit
 from meters import RESULTS, ROOT, Meter, device_name, versions, write_results
 from steps import StepArguments, make_model, measure_step
 from tqdm import tqdm
 from trl import TrlParser
 
 from trl_infopo.information_gain import score_information_gain
-from trl_infopo.turns import segment_turns
+from trl_infopo.turns import Turn, segment_turns
 
 
 DOCS = ROOT / "docs" / "step_speed.md"
@@ -57,6 +58,20 @@ class StepBenchmarkArguments(StepArguments):
     )
 
 
+def segment(lengths: list[int]) -> list[Turn]:
+    """Turns of a completion of actions and observations in turn, by their lengths."""
+    return segment_turns([value for i, length in enumerate(lengths) for value in [(i + 1) % 2] * length])
+
+
+def forward_seconds(args: StepBenchmarkArguments, rollouts: dict[str, list]) -> float:
+    """Seconds of a forward without gradients over the rollouts of a step, the best of the repeats."""
+    model, meters = make_model(args), [Meter(args.device) for _ in range(args.repeats)]
+    plain_forward(model, **rollouts)  # warm-up
+    for meter in meters:
+        meter.measured("forward", plain_forward)(model, **rollouts)
+    return min(meter.seconds["forward"] for meter in meters)
+
+
 def run_steps(args: StepBenchmarkArguments) -> list[dict]:
     ways, results = ["grpo", *args.engines], []
     progress = tqdm(total=len(args.turns) * args.repeats * len(ways), unit="step")
@@ -72,6 +87,14 @@ def run_steps(args: StepBenchmarkArguments) -> list[dict]:
                 progress.update()
         if any(completions != rollouts[0] for completions in rollouts):
             raise RuntimeError("The trainers played different rollouts, so that their steps cannot be compared.")
+        lengths = [args.action_length, args.observation_length] * (num_turns - 1) + [args.action_length]
+        trajectories = {
+            "prompt_ids": [[3] * args.prompt_length] * len(rollouts[0]),
+            "completion_ids": [ids[: sum(lengths)] for ids in rollouts[0]],
+            "turns": [segment(lengths)] * len(rollouts[0]),
+            "masked_observations": [[[3] * args.placeholder_length] * (num_turns - 1)] * len(rollouts[0]),
+        }
+        forward, limit = forward_seconds(args, trajectories), token_limit(**trajectories)
         best = {way: min(sum(meter.seconds.values()) for meter in meters[way]) for way in ways}
         results.append(
             {
@@ -79,6 +102,8 @@ def run_steps(args: StepBenchmarkArguments) -> list[dict]:
                 "tokens": args.prompt_length + max(map(len, rollouts[0])),
                 "seconds": {way: round(best[way], 3) for way in ways},
                 "ratios": {way: round(best[way] / best["grpo"], 3) for way in ways},
+                "forward_seconds": round(forward, 3),
+                "limit": round(limit, 3),
                 "parts": {
                     way: {part: round(min(meter.seconds.get(part, 0.0) for meter in meters[way]), 3) for part in PARTS}
                     for way in ways
@@ -107,21 +132,18 @@ def run_scaling(args: StepBenchmarkArguments) -> list[dict]:
         length = args.scaling_tokens - args.prompt_length
         actions = torch.linspace(0, length * share, num_turns + 1).round().diff().int().tolist()
         observations = torch.linspace(0, length - sum(actions), num_turns).round().diff().int().tolist()
-        action_mask = [1] * actions[0]
-        for observation, action in zip(observations, actions[1:], strict=True):
-            action_mask += [0] * observation + [1] * action
+        lengths = actions[:1] + [n for pair in zip(observations, actions[1:], strict=True) for n in pair]
         arguments[num_turns] = {
             "prompt_ids": [random_ids(args.prompt_length)],
-            "completion_ids": [random_ids(len(action_mask))],
-            "turns": [segment_turns(action_mask)],
+            "completion_ids": [random_ids(sum(lengths))],
+            "turns": [segment(lengths)],
             "masked_observations": [[random_ids(args.placeholder_length)] * num_turns],
-            "engine": "tree",
         }
     meters = {num_turns: [] for num_turns in arguments}
     for _ in tqdm(range(args.repeats), desc="scaling"):
         for num_turns, rollout in arguments.items():
             meter = Meter(args.device)
-            meter.measured("scoring", score_information_gain)(model, **rollout)
+            meter.measured("scoring", score_information_gain)(model, **rollout, engine="tree")
             meters[num_turns].append(meter)
     best = {num_turns: min(meter.seconds["scoring"] for meter in meters[num_turns]) for num_turns in arguments}
     return [
@@ -130,6 +152,7 @@ def run_scaling(args: StepBenchmarkArguments) -> list[dict]:
             "tokens": args.scaling_tokens,
             "seconds": round(best[num_turns], 3),
             "ratio": round(best[num_turns] / best[args.scaling_turns[0]], 3),
+            "limit": round(token_limit(**arguments[num_turns]), 3),
             "peak_mib": round(max(meter.peak_mib["scoring"] for meter in meters[num_turns])),
         }
         for num_turns in arguments
@@ -154,13 +177,14 @@ def run(args: StepBenchmarkArguments) -> dict:
 
 def step_table(report: dict) -> str:
     lines = [
-        "| turns | tokens | | seconds | against GRPO | generation | reward | scoring | update | "
+        "| turns | tokens | | seconds | against GRPO | generation | reward | scoring | update | scoring / limit | "
         "MiB: scoring | update |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for result in report["steps"]:
         for way, seconds in result["seconds"].items():
             parts, peaks = result["parts"][way], result["peak_mib"][way]
+            limit = result["forward_seconds"] * result["limit"]
             cells = [
                 result["turns"],
                 result["tokens"],
@@ -168,6 +192,7 @@ def step_table(report: dict) -> str:
                 f"{seconds:.2f}",
                 f"**{result['ratios'][way]:.2f}×**",
                 *(f"{parts[part]:.2f}" for part in PARTS),
+                "" if way == "grpo" else f"{parts['scoring'] / limit:.2f}",
                 *(peaks[part] for part in ("scoring", "update")),
             ]
             lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -175,10 +200,14 @@ def step_table(report: dict) -> str:
 
 
 def scaling_table(report: dict) -> str:
-    lines = ["| turns | tokens | seconds | against the first row | MiB |", "|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| turns | tokens | seconds | against the first row | limit against the first row | MiB |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
     for result in report["scaling"]:
+        limit = result["limit"] / report["scaling"][0]["limit"]
         cells = [result["turns"], result["tokens"], f"{result['seconds']:.2f}"]
-        cells += [f"**{result['ratio']:.2f}×**", result["peak_mib"]]
+        cells += [f"**{result['ratio']:.2f}×**", f"{limit:.2f}×", result["peak_mib"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
@@ -189,7 +218,8 @@ def markdown_page(reports: list[dict]) -> str:
         "# Speed of a training step\n\n"
         "Steps of real trainers on the same rollouts: GRPO (`info_gain_coef=0.0`) and InfoPO with each engine, with "
         "generation by transformers. Scoring is all that InfoPO adds to a step; update is loss, backward and "
-        "optimizer. Peak memory is what a part adds to what was there before it."
+        "optimizer. The limit of scoring is that of its tokens, `1 + Σ (|õ| + |a|) / S` forwards without gradients "
+        "over the same rollouts. Peak memory is what a part adds to what was there before it."
     ]
     for report in reports:
         settings = report["settings"]
