@@ -136,6 +136,19 @@ def test_what_was_sampled_is_what_is_scored(tmp_path, scores):
             assert sampled == {p for p in range(n) if output["tool_mask"][i, p] == 1}
 
 
+def test_the_same_feedback_of_a_batch_is_rendered_once(tmp_path, monkeypatch):
+    rendered, render = [], GRPOTrainer._get_tool_suffix_ids
+
+    def spy(self, tool_messages):
+        rendered.append(repr(tool_messages))
+        return render(self, tool_messages)
+
+    monkeypatch.setattr(GRPOTrainer, "_get_tool_suffix_ids", spy)
+    make_trainer(tmp_path, options={"max_steps": 1}).train()
+    assert rendered
+    assert len(rendered) == len(set(rendered))
+
+
 def test_old_logps_save_the_factual_forward_where_they_are_exact(tmp_path, monkeypatch):
     scores = Spy(monkeypatch, "score_information_gain")
     options = {"num_iterations": 2, "info_gain_engine": "replay", "temperature": 0.7, "max_steps": 2}
