@@ -493,5 +493,5 @@ def test_mistakes_in_an_environment_are_errors_at_construction(tmp_path, environ
 
 
 def test_one_action_is_too_few_for_a_gain(tmp_path):
-    with pytest.warns(UserWarning, match="`max_turns` is 1, so that no action follows on feedback"):
+    with pytest.warns(UserWarning, match="`max_turns` is 1, so that no action follows feedback"):
         make_scripted_trainer(tmp_path, Tools, max_turns=1)

@@ -69,7 +69,7 @@ def test_advantages_are_those_that_train(tmp_path, monkeypatch):
     fusions = Spy(monkeypatch, "fuse_advantages")
     train(tmp_path)
     traces = load_traces(tmp_path)
-    assert traces["step"] == [1] * 8 + [2] * 8 + [3] * 8
+    assert traces["step"] == [1] * 8 + [2] * 8
     for step, ((rewards, outcome, gains, _, _), _, fused) in enumerate(fusions.calls):
         for i in range(8):
             row = traces[8 * step + i]
@@ -111,7 +111,7 @@ def test_rollouts_without_gains_are_traced_too(tmp_path, mode, coef):
 def test_whole_groups_and_no_more_rollouts_than_allowed(tmp_path):
     train(tmp_path, max_traces_per_step=7)
     traces = load_traces(tmp_path)
-    assert traces["rollout"] == [0, 1, 2, 3] * 3
+    assert traces["rollout"] == [0, 1, 2, 3] * 2
     assert set(traces["group"]) == {0}
 
 
@@ -126,7 +126,7 @@ def test_evaluation_is_traced_beside_training(tmp_path):
     trainer.evaluate()
     trainer.train()
     trainer.evaluate()
-    assert [name for name in files(tmp_path) if "eval" in name] == ["eval-0000000-0.parquet", "eval-0000003-0.parquet"]
+    assert [name for name in files(tmp_path) if "eval" in name] == ["eval-0000000-0.parquet", "eval-0000002-0.parquet"]
 
 
 def test_off_by_default_and_without_a_trace(tmp_path):
