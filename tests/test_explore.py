@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict, deque
-from functools import partial
+from functools import cache, partial
 from itertools import permutations
 from statistics import mean
 
@@ -129,9 +129,9 @@ def play():
     loop.close()
 
 
-@pytest.fixture(scope="module")
-def held_out():
-    return {name: list(family.draw("test", 100)) for name, family in FAMILIES.items()}
+@cache
+def held_out(name):
+    return list(FAMILIES[name].draw("test", 40 if name == "sokoban" else 100))  # its levels take long to make
 
 
 def rewards(episodes):
@@ -141,26 +141,26 @@ def rewards(episodes):
 @pytest.mark.quick(2)
 @pytest.mark.parametrize("name", FAMILIES)
 class TestPolicies:
-    def test_the_oracle_succeeds_by_reading_alone(self, name, held_out, play):
-        episodes = play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].oracle)
+    def test_the_oracle_succeeds_by_reading_alone(self, name, play):
+        episodes = play(FAMILIES[name].make_env, held_out(name), FAMILIES[name].oracle)
         assert mean(rewards(episodes)) >= 0.95
         assert {episode.stop_reason for episode in episodes} == {StopReason.ENVIRONMENT_DONE}
 
-    def test_a_plan_that_does_not_look_at_the_game_fails(self, name, held_out, play):
-        assert mean(rewards(play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].never_looks))) <= 0.2
+    def test_a_plan_that_does_not_look_at_the_game_fails(self, name, play):
+        assert mean(rewards(play(FAMILIES[name].make_env, held_out(name), FAMILIES[name].never_looks))) <= 0.2
 
-    def test_chance_fails(self, name, held_out, play):
-        assert mean(rewards(play(FAMILIES[name].make_env, held_out[name], FAMILIES[name].acts_at_random))) <= 0.2
+    def test_chance_fails(self, name, play):
+        assert mean(rewards(play(FAMILIES[name].make_env, held_out(name), FAMILIES[name].acts_at_random))) <= 0.2
 
-    def test_won_or_lost_reads_the_same(self, name, held_out, play):
-        episodes = play(FAMILIES[name].make_env, held_out[name][:30], FAMILIES[name].acts_at_random)
-        episodes += play(FAMILIES[name].make_env, held_out[name][:5], FAMILIES[name].oracle)
+    def test_won_or_lost_reads_the_same(self, name, play):
+        episodes = play(FAMILIES[name].make_env, held_out(name)[:30], FAMILIES[name].acts_at_random)
+        episodes += play(FAMILIES[name].make_env, held_out(name)[:5], FAMILIES[name].oracle)
         assert {0.0, 1.0} == set(rewards(episodes))
         assert {episode.feedback[0]["content"] for episode in episodes} == {GAME_OVER}
 
-    def test_an_instance_can_be_used_again(self, name, held_out, play):
+    def test_an_instance_can_be_used_again(self, name, play):
         env = FAMILIES[name].make_env()
-        for row in held_out[name][:5]:
+        for row in held_out(name)[:5]:
             [episode] = play(lambda: env, [row], FAMILIES[name].oracle)
             assert rewards([episode]) == [1.0]
             first = env.reset(**row)
@@ -188,11 +188,11 @@ class TestFeedback:
         assert num_turns / len(CODES) <= 0.1
 
     @pytest.mark.thorough
-    def test_sokoban_is_the_control_that_needs_none(self, held_out, play):
+    def test_sokoban_is_the_control_that_needs_none(self, play):
         def plans_ahead(messages, tools):
             return call(solve(messages[0]["content"])[age(messages)])
 
-        assert mean(rewards(play(SokobanEnv, held_out["sokoban"], plans_ahead))) == 1.0
+        assert mean(rewards(play(SokobanEnv, held_out("sokoban"), plans_ahead))) == 1.0
 
 
 def arrives(lake, plan):
