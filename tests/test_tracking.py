@@ -72,5 +72,5 @@ def test_wandb_gets_tables_of_calls_and_of_speech(tmp_path):
     assert {len(rows) for rows in tables["completions"]} == {8}
     completions = [json.loads(row["completion"]) for rows in tables["completions"] for row in rows]
     assert {"tool_calls" in completion[0] for completion in completions} == {True, False}
-    assert len(tables["traces"]) == 3
+    assert len(tables["traces"]) == 2
     assert all(isinstance(row["information_gain"], float | None) for rows in tables["traces"] for row in rows)
