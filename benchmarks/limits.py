@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What scoring cannot be faster than: a forward over trajectories, and how many more tokens gains need."""
+"""What the tokens alone ask of scoring: a forward over trajectories, and how many more tokens gains need."""
 
 import torch
 from transformers import LlamaForCausalLM

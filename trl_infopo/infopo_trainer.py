@@ -168,16 +168,18 @@ class InfoPOTrainer(ConversationTrainer):
                 f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
                 "score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
             )
+        if not scores and self._is_active:
+            self._log_columns(len(sampled.rewards_per_func))
+        if not scores and not self._traces:
+            return output
+
         # A rollout that is masked from the loss has no turns
         loss_mask = output["completion_mask"] * output.get("tool_mask", 1)
         masks = zip(loss_mask, sampled.completion_ids, strict=True)
         sampled.turns = [segment_turns(mask[: len(ids)].tolist()) for mask, ids in masks]
         sampled.placeholders = self._placeholders(len(sampled.turns))
         if not scores:
-            if self._is_active:
-                self._log_columns(len(sampled.rewards_per_func))
-            if self._traces:
-                self._traces.rollouts = self._scored_rollouts(sampled, output["advantages"])
+            self._traces.rollouts = self._scored_rollouts(sampled, output["advantages"])
             return output
 
         if "tool_mask" not in output and "feedback_content_mask" in sampled.rows[0]:
