@@ -220,7 +220,8 @@ def markdown_page(reports: list[dict]) -> str:
         "generation by transformers. Scoring is all that InfoPO adds to a step; update is loss, backward and "
         "optimizer. The limit of scoring is that of its tokens, `1 + Σ (|õ| + |a|) / S` forwards without gradients "
         "over the same rollouts. Generation and update are the same work in all rows of a number of turns: where they "
-        "differ, the machine was disturbed, and the ratio with it. Peak memory is what a part adds to what was there before it."
+        "differ, the machine was disturbed, and the ratio with it. Peak memory is what a part adds to what was there "
+        "before it."
     ]
     for report in reports:
         settings = report["settings"]
