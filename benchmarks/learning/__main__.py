@@ -4,6 +4,7 @@
 
 python -m benchmarks.learning run --regime booking --arm group --seed 0
 python -m benchmarks.learning grid --regimes booking dense --arms grpo group --seeds 0 1 2
+python -m benchmarks.learning shift --arms grpo agreement --seeds 3 4 5
 python -m benchmarks.learning table
 """
 
@@ -11,7 +12,7 @@ import os
 import sys
 
 
-COMMANDS = ("run", "grid", "table")
+COMMANDS = ("run", "grid", "shift", "table")
 
 
 def main(argv: list[str]) -> None:
@@ -26,6 +27,9 @@ def main(argv: list[str]) -> None:
     elif argv[0] == "grid":
         from .grid import GridArguments as Arguments
         from .grid import main as command
+    elif argv[0] == "shift":
+        from .shift import ShiftArguments as Arguments
+        from .shift import main as command
     else:
         from .tables import TableArguments as Arguments
         from .tables import main as command

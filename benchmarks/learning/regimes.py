@@ -77,6 +77,12 @@ REGIMES = {
     "mistaken": Regime(
         "A user who gets one thing wrong, and puts it right in the next answer.", environment={"persona": "mistaken"}
     ),
+    "terse": Regime("A user who answers with the bare values.", environment={"persona": "terse"}),
+    "mixed": Regime(
+        "Users of four kinds: plain, terse, forgetful, mistaken.",
+        environment={"persona": ["plain", "terse", "forgetful", "mistaken"]},
+        options=ROOM,
+    ),
     "dense": Regime("Partial reward, so that hardly a group ties.", environment={"partial_reward": True}),
     "clarify": Regime(
         "Plain text instead of tools, seven topics of which any may matter, a graded reward, a user who may leave.",

@@ -37,7 +37,7 @@ from .regimes import REGIMES, Regime
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "learning"
-CACHE = RESULTS / ".cache"  # warm starts and logs, not committed
+CACHE = RESULTS / ".cache"  # warm starts, trained policies and logs, not committed
 
 # Averages over the steps since the last evaluation, by their names in the log
 TRAINING_METRICS = {
@@ -141,6 +141,21 @@ def run_settings(regime_name: str, arm_name: str, seed: int, sizes: Sizes) -> di
 
 def result_path(regime_name: str, arm_name: str, seed: int, results: Path = RESULTS) -> Path:
     return results / regime_name / arm_name / f"{seed}.json"
+
+
+def versions() -> dict[str, str]:
+    return {
+        "trl_infopo": trl_infopo.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "trl": trl.__version__,
+    }
+
+
+def policy_path(regime_name: str, arm_name: str, seed: int, cache: Path = CACHE) -> Path:
+    """Where the weights at the end of a run are kept, for tests with other users and tasks."""
+    return cache / "policies" / f"{regime_name}-{arm_name}-{seed}.pt"
 
 
 def read_result(path: Path) -> dict | None:
@@ -341,15 +356,12 @@ def train(regime_name: str, arm_name: str, seed: int, sizes: Sizes, cache: Path 
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    path = policy_path(regime_name, arm_name, seed, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"settings": settings, "weights": model.state_dict()}, path)
     return {
         "settings": settings,
-        "versions": {
-            "trl_infopo": trl_infopo.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "trl": trl.__version__,
-        },
+        "versions": versions(),
         "seconds": rounded({"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}),
         "curve": rounded(curve(trainer.evaluations, trainer.state.log_history)),
     }

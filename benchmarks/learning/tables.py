@@ -3,107 +3,33 @@
 """From the JSONs of the runs to the page in the docs, without training."""
 
 import os
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from .arms import ARMS, BASELINE, MAIN_ARMS
 from .families import QUESTIONS
-from .regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
-from .run import RESULTS, ROOT, read_result
+from .regimes import CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
+from .run import RESULTS, ROOT
+from .shift import RESULTS_OF_SHIFT, TESTS, TRAINED_WITH, read_shift
+from .statistics import (
+    MIN_PAIRS,
+    Results,
+    area,
+    collapsed,
+    compare,
+    half_of,
+    held_out,
+    last_value,
+    num_questions,
+    paired_ratio,
+    read_results,
+    spread,
+    verdict,
+)
 
 
 DOCS = ROOT / "docs"
-NUM_RESAMPLES = 10_000
-MIN_PAIRS = 3  # with fewer seeds there is no interval worth showing
-
-Results = dict[str, dict[str, dict[int, dict]]]  # by regime, arm and seed
-
-
-def read_results(directory: Path) -> Results:
-    """All whole results, in the order in which regimes and arms are listed."""
-    results: Results = {}
-    for regime in REGIMES:
-        for arm in ARMS:
-            paths = sorted((directory / regime / arm).glob("*.json"), key=lambda path: int(path.stem))
-            runs = {int(path.stem): result for path in paths if (result := read_result(path)) is not None}
-            if runs:
-                results.setdefault(regime, {})[arm] = runs
-    return results
-
-
-def held_out(result: dict) -> list[float]:
-    """Success on the held-out tasks at each evaluation, or their reward where the regime is measured by it."""
-    return [point[REGIMES[result["settings"]["regime"]].measure] for point in result["curve"]]
-
-
-def area(result: dict) -> float:
-    """Area under the curve of held-out tasks, by the trapezoidal rule, as a share of 1 from the first step on."""
-    steps, values = [point["step"] for point in result["curve"]], held_out(result)
-    pieces = [(steps[i + 1] - steps[i]) * (values[i + 1] + values[i]) / 2 for i in range(len(values) - 1)]
-    return sum(pieces) / (steps[-1] - steps[0])
-
-
-def last_value(result: dict) -> float:
-    return held_out(result)[-1]
-
-
-def num_questions(result: dict, kind: str | None = None) -> float:
-    questions = result["curve"][-1]["questions"]
-    return questions[kind] if kind else sum(questions.values())
-
-
-def collapsed(result: dict, baseline: dict | None) -> bool:
-    """Whether a policy has unlearned to ask, or ends below half of what GRPO reaches from the same start."""
-    return num_questions(result) < 1 or (baseline is not None and last_value(result) < last_value(baseline) / 2)
-
-
-def paired_ratio(values: list[float], baselines: list[float], seed: int = 0) -> tuple[float, float, float]:
-    """
-    Ratio of two means over the same seeds, with its 95 % interval by a bootstrap over the seeds.
-
-    Args:
-        values (`list[float]`):
-            Of one arm, by seed.
-        baselines (`list[float]`):
-            Of the other, in the same order.
-        seed (`int`, *optional*, defaults to `0`):
-            Seed of the bootstrap.
-
-    Returns:
-        `tuple[float, float, float]`: The ratio, and the two ends of the interval.
-    """
-    rng = random.Random(seed)
-    pairs = list(zip(values, baselines, strict=True))
-    ratios = []
-    for _ in range(NUM_RESAMPLES):
-        drawn = rng.choices(pairs, k=len(pairs))
-        ratios.append(divide(sum(value for value, _ in drawn), sum(baseline for _, baseline in drawn)))
-    ratios.sort()
-    ends = ratios[round(0.025 * (NUM_RESAMPLES - 1))], ratios[round(0.975 * (NUM_RESAMPLES - 1))]
-    return divide(sum(values), sum(baselines)), *ends
-
-
-def compare(runs: dict[int, dict], baselines: dict[int, dict]) -> tuple[float, float, float] | None:
-    """Ratio of the areas over the seeds that both have, with its interval; `None` where these are too few."""
-    paired = [seed for seed in runs if seed in baselines]
-    if len(paired) < MIN_PAIRS:
-        return None
-    return paired_ratio(*([area(results[seed]) for seed in paired] for results in (runs, baselines)))
-
-
-def verdict(low: float, high: float) -> str:
-    """What an interval of the ratio to GRPO says."""
-    return "helps" if low > 1 else "hurts" if high < 1 else "neutral"
-
-
-def divide(value: float, other: float) -> float:
-    return value / other if other else float("inf")
-
-
-def spread(values: list[float]) -> str:
-    return f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
@@ -139,15 +65,40 @@ def regime_section(regime: str, arms: dict[str, dict[int, dict]]) -> list[str]:
     return [*lines, *(arm_row(arm, runs, baselines) for arm, runs in arms.items()), ""]
 
 
-def half_of(results: Results, is_choosing: bool) -> Results:
-    """The runs that settings were chosen on, or those that nobody has looked at until then."""
-    half: Results = {}
-    for regime, arms in results.items():
+def unseen_success(regime: str, result: dict) -> float:
+    """Mean success in the tests with users and tasks that a policy was not trained with."""
+    return fmean(test["success"] for name, test in result["tests"].items() if name not in TRAINED_WITH[regime])
+
+
+def shift_section(shift: Results) -> list[str]:
+    """A row for each policy, that is regime and arm, and a column for each test."""
+    lines = [
+        "## Other users and other tasks",
+        "",
+        "Success of policies that were trained with one kind of user, or in `mixed` with four, when tested with all "
+        "seven, and with tasks of four slots instead of three. Mean ± standard deviation over seeds, bold where the "
+        "user is one of the training. The words of chatty and evasive users are new to these policies, which read "
+        "them as one unknown token. *unseen*: mean over the other tests; its ratio is paired by seed, with the 95 % "
+        "interval of a bootstrap over seeds.",
+        "",
+        f"| trained in | arm | seeds | {' | '.join(TESTS)} | unseen | ratio to GRPO |",
+        f"|---|---|---:|{'---:|' * len(TESTS)}---:|---:|",
+    ]
+    for regime, arms in shift.items():
+        baselines = {seed: unseen_success(regime, result) for seed, result in arms.get(BASELINE, {}).items()}
         for arm, runs in arms.items():
-            chosen = {s: r for s, r in runs.items() if (regime in CHOOSING and s in CHOOSING_SEEDS) == is_choosing}
-            if chosen:
-                half.setdefault(regime, {})[arm] = chosen
-    return half
+            unseen = {seed: unseen_success(regime, result) for seed, result in runs.items()}
+            cells = [f"`{regime}`", ARMS[arm].title, str(len(runs))]
+            for name in TESTS:
+                cell = spread([result["tests"][name]["success"] for result in runs.values()])
+                cells.append(f"**{cell}**" if name in TRAINED_WITH[regime] else cell)
+            cells.append(spread(list(unseen.values())))
+            paired = [seed for seed in unseen if seed in baselines]
+            has_ratio = arm != BASELINE and len(paired) >= MIN_PAIRS
+            values = ([by_seed[seed] for seed in paired] for by_seed in (unseen, baselines))
+            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*paired_ratio(*values)) if has_ratio else "")
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def headline(results: Results) -> list[str]:
@@ -166,7 +117,7 @@ def headline(results: Results) -> list[str]:
     return [*lines, ""]
 
 
-def markdown_page(results: Results) -> str:
+def markdown_page(results: Results, shift: Results) -> str:
     runs = [result for arms in results.values() for by_seed in arms.values() for result in by_seed.values()]
     versions = {", ".join(f"{name} {value}" for name, value in result["versions"].items()) for result in runs}
     sizes = runs[0]["settings"]["sizes"]
@@ -210,6 +161,8 @@ def markdown_page(results: Results) -> str:
     ]
     for regime, arms in results.items():
         lines += regime_section(regime, arms)
+    if shift:
+        lines += shift_section(shift)
     lines.append(f"{len(runs)} runs. {'; '.join(sorted(versions))}.")
     return "\n".join(lines) + "\n"
 
@@ -262,6 +215,9 @@ class TableArguments:
     """
 
     results: str = field(default=str(RESULTS), metadata={"help": "Directory of the results."})
+    shift: str = field(
+        default=str(RESULTS_OF_SHIFT), metadata={"help": "Directory of the tests with other users and tasks."}
+    )
     docs: str = field(default=str(DOCS), metadata={"help": "Directory for `results.md` and `learning_curves.svg`."})
 
 
@@ -270,6 +226,6 @@ def main(args: TableArguments) -> None:
     if not results:
         raise SystemExit(f"There is no result in {args.results}: run `python -m benchmarks.learning grid` first.")
     page, figure = Path(args.docs) / "results.md", Path(args.docs) / "learning_curves.svg"
-    page.write_text(markdown_page(results))
+    page.write_text(markdown_page(results, read_shift(Path(args.shift))))
     draw_curves(results, figure)
     print(f"Written to {os.path.relpath(page)} and {os.path.relpath(figure)}")

@@ -16,6 +16,30 @@ from .common import REPEATED, USEFUL, USELESS, Family, exchanges, first_call, to
 SLOT_OF = {value: slot for slot, values in SLOTS.items() for value in values}
 
 
+class MixedUsersEnv(BookingEnv):
+    """
+    Each goal has a user of one of several personas.
+
+    Args:
+        personas (`list[str]`):
+            The personas.
+        **options:
+            Options of [`~trl_infopo.environments.BookingEnv`].
+    """
+
+    def __init__(self, personas: list[str], **options):
+        super().__init__(**options)
+        self.personas = personas
+
+    def reset(self, goal: dict[str, str | None], **row) -> None:
+        self.persona = random.Random(f"{sorted(goal.items())}").choice(self.personas)
+        super().reset(goal, **row)
+
+
+def make_booking(persona: str | list[str] = "plain", **options) -> BookingEnv:
+    return MixedUsersEnv(persona, **options) if isinstance(persona, list) else BookingEnv(persona, **options)
+
+
 def booked_slots(messages: list[dict]) -> list[str]:
     kind = messages[0]["content"].removeprefix("i need a ").removesuffix(" please")
     return (KINDS | LARGE_KINDS)[kind]
@@ -105,7 +129,7 @@ def classify_booking(row: dict, messages: list[dict]) -> list[str | None]:
 
 
 BOOKING = Family(
-    make_environment=BookingEnv,
+    make_environment=make_booking,
     make_dataset=booking_dataset,
     phrases=(*tiny_agent.PHRASES, *LARGE_KINDS, FORGOTTEN, "I was wrong: ", " "),
     demonstrate=demonstrate_booking,
