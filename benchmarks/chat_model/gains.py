@@ -5,7 +5,8 @@
     python -m benchmarks.chat_model.gains
 
 Each of 30 dialogues is scored with four answers, under four placeholders, in float32 and bfloat16, with two kinds of
-next action: the hand-written one that fits the answer, and one that the model samples itself.
+next action: the hand-written one that fits the answer, and ones that the model samples itself. An interrupted run
+goes on where it was; delete the result to begin anew.
 """
 
 import json
@@ -108,36 +109,54 @@ def summarize(gains: dict[str, list[float]]) -> dict:
     }
 
 
-def main() -> None:
+def load_models() -> tuple[PreTrainedTokenizerBase, dict[str, PreTrainedModel]]:
+    """The tokenizer, and the model in each dtype."""
     sys.path.insert(0, str(ROOT / "tests"))
     from smollm2 import save_smollm2
 
-    torch.manual_seed(0)
-    results = []
     with TemporaryDirectory() as folder:
         save_smollm2(Path(folder))
-        tokenizer = AutoTokenizer.from_pretrained(folder)
         models = {name: AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for name, dtype in DTYPES.items()}
+        return AutoTokenizer.from_pretrained(folder), models
+
+
+def main() -> None:
+    tokenizer, models = load_models()
     cells = list(product(DIALOGUES, ANSWERS))
+    if RESULT.exists():  # whole, or as far as it was when it was interrupted
+        state = json.loads(RESULT.read_text())
+    else:
+        state = {"placeholders": PLACEHOLDERS, "sampled": [], "results": []}
+
+    def save() -> None:
+        temporary = RESULT.with_suffix(".tmp")
+        temporary.write_text(json.dumps(state, indent=1) + "\n")
+        temporary.replace(RESULT)
+
     written = [(conversation(d, getattr(d, a)), d.informed if a == "useful" else d.uninformed) for d, a in cells]
-    sampled = []
-    for dialogue, answer in tqdm(cells, desc="sampling"):
-        text = getattr(dialogue, answer)
-        actions = sample_actions(models["float32"], tokenizer, dialogue, text)
-        sampled += [(conversation(dialogue, text), action) for action in actions]
-    for (dtype, model), (name, placeholder) in tqdm(
-        list(product(models.items(), PLACEHOLDERS.items())), desc="scoring"
-    ):
-        for kind, dialogues, count in (("written", written, 1), ("sampled", sampled, SAMPLES)):
-            gains = score(model, tokenizer, dialogues, placeholder)
-            by_answer = {answer: [] for answer in ANSWERS}
-            for i, (_, answer) in enumerate(cells):
-                by_answer[answer].append(fmean(gains[i * count : (i + 1) * count]))
-            results.append(
-                {"dtype": dtype, "placeholder": name, "action": kind, "gains": by_answer, **summarize(by_answer)}
-            )
-    RESULT.write_text(json.dumps({"placeholders": PLACEHOLDERS, "results": results}, indent=1) + "\n")
-    print(table(results))
+    done = len(state["sampled"])
+    for i, (dialogue, answer) in enumerate(tqdm(cells[done:], desc="sampling", initial=done, total=len(cells)), done):
+        torch.manual_seed(i)
+        state["sampled"].append(sample_actions(models["float32"], tokenizer, dialogue, getattr(dialogue, answer)))
+        save()
+    sampled = [
+        (messages, action)
+        for (messages, _), actions in zip(written, state["sampled"], strict=True)
+        for action in actions
+    ]
+    rows = list(product(models, PLACEHOLDERS, ("written", "sampled")))
+    done = {(row["dtype"], row["placeholder"], row["action"]) for row in state["results"]}
+    missing = [row for row in rows if row not in done]
+    for dtype, name, kind in tqdm(missing, desc="scoring", initial=len(done), total=len(rows)):
+        dialogues, count = (written, 1) if kind == "written" else (sampled, SAMPLES)
+        gains = score(models[dtype], tokenizer, dialogues, PLACEHOLDERS[name])
+        by_answer = {answer: [] for answer in ANSWERS}
+        for i, (_, answer) in enumerate(cells):
+            by_answer[answer].append(fmean(gains[i * count : (i + 1) * count]))
+        result = {"dtype": dtype, "placeholder": name, "action": kind, "gains": by_answer}
+        state["results"].append(result | summarize(by_answer))
+        save()
+    print(table(state["results"]))
 
 
 def table(results: list[dict]) -> str:
