@@ -83,3 +83,13 @@ def fusions(monkeypatch):
     from trainer_helpers import Spy
 
     return Spy(monkeypatch, "fuse_advantages")
+
+
+@pytest.fixture(scope="session")
+def quickstart_policy(tmp_path_factory):
+    """Directory of a policy that plays the booking game a little: the quick start's warm start, shortened."""
+    from evaluation_helpers import save_quickstart_policy
+
+    path = tmp_path_factory.mktemp("quickstart_policy")
+    save_quickstart_policy(path)
+    return path

@@ -87,7 +87,7 @@ def save_quickstart_policy(path):
             report_to="none",
             disable_tqdm=True,
         ),
-        train_dataset=tiny_agent.demonstrate(32 * 100),
+        train_dataset=tiny_agent.demonstrate(32 * 25),
         processing_class=tokenizer,
     ).train()
     policy.save_pretrained(path)

@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import partial
 
 import pytest
-from evaluation_helpers import UNUSABLE, lines, make_unusable, save_quickstart_policy
+from evaluation_helpers import UNUSABLE, lines, make_unusable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle_server import KEY, serve_oracle
@@ -37,13 +37,6 @@ def tiny_path(tmp_path_factory):
     path, tokenizer = tmp_path_factory.mktemp("tiny"), make_tokenizer()
     make_model(tokenizer).save_pretrained(path)
     tokenizer.save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def quickstart_policy(tmp_path_factory):
-    path = tmp_path_factory.mktemp("policy")
-    save_quickstart_policy(path)
     return path
 
 

@@ -7,14 +7,9 @@ import multiprocessing
 import random
 import re
 import resource
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from dataclasses import dataclass
 from functools import partial, wraps
-from pathlib import Path
 
 import pytest
 import torch
@@ -407,29 +402,31 @@ def test_failing_user_stops_and_what_was_done_stays(tmp_path, monkeypatch):
     assert quiet(clarify_oracle, users, dataset, batch_size=5, output_dir=tmp_path) == uninterrupted
 
 
-def test_killed_evaluation_goes_on(tmp_path):
-    script = """
-        import sys, time
-        from evaluation_helpers import booking_expert, booking_users
-        from trl_infopo.environments import booking_dataset
-        from trl_infopo.evaluation import evaluate
+class Pace:
+    """How long an action takes, in this process."""
 
-        def policy(messages, tools):
-            time.sleep(float(sys.argv[2]))
-            return booking_expert(messages, tools)
+    seconds = 0.0
 
-        policy.__module__, policy.__qualname__ = "evaluation_helpers", "booking_expert"
-        evaluate(policy, booking_users("plain"), booking_dataset("test", 40), batch_size=2, output_dir=sys.argv[1])
-        """
-    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path, "0.02"]
-    process = subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.DEVNULL)
+
+def play_at_a_pace(messages, tools):
+    time.sleep(Pace.seconds)
+    return booking_expert(messages, tools)
+
+
+def test_killed_evaluation_goes_on(monkeypatch, tmp_path):
+    users, dataset = booking_users("plain"), booking_dataset("test", 40)
+    monkeypatch.setattr(Pace, "seconds", 0.02)
+    process = multiprocessing.get_context("fork").Process(
+        target=quiet, args=(play_at_a_pace, users, dataset), kwargs={"batch_size": 2, "output_dir": tmp_path}
+    )
+    process.start()
+    monkeypatch.setattr(Pace, "seconds", 0.0)
     path = tmp_path / "episodes.jsonl"
-    while process.poll() is None and not (path.exists() and len(lines(tmp_path)) > 4):
+    while process.is_alive() and not (path.exists() and len(lines(tmp_path)) > 4):
         time.sleep(0.05)
     with pytest.raises(ValueError, match="Another evaluation is running"):
-        quiet(booking_expert, booking_users("plain"), booking_dataset("test", 40), output_dir=tmp_path)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        quiet(play_at_a_pace, users, dataset, output_dir=tmp_path)
+    process.kill()
+    process.join()
     assert 5 <= len(lines(tmp_path)) < 41
-    users, dataset = booking_users("plain"), booking_dataset("test", 40)
-    assert quiet(booking_expert, users, dataset, output_dir=tmp_path) == quiet(booking_expert, users, dataset)
+    assert quiet(play_at_a_pace, users, dataset, output_dir=tmp_path) == quiet(play_at_a_pace, users, dataset)

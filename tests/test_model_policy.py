@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from evaluation_helpers import booking_users, clarify_users, quiet, save_quickstart_policy
+from evaluation_helpers import booking_users, clarify_users, quiet
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 
 from trl_infopo.environments import booking_dataset, clarify_dataset
@@ -170,13 +170,6 @@ def test_tokenizer_without_chat_template(tiny):
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match="no chat template"):
         quiet((tiny[0], tokenizer), {"user": AskEnvironment}, ask_dataset(1))
-
-
-@pytest.fixture(scope="module")
-def quickstart_policy(tmp_path_factory):
-    path = tmp_path_factory.mktemp("policy")
-    save_quickstart_policy(path)
-    return path
 
 
 @pytest.mark.thorough
