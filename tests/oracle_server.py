@@ -61,7 +61,7 @@ def serve_oracle():
     server.lock, server.requests, server.keys, server.failures = threading.Lock(), [], set(), []
     server.answer = play_oracle
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield server

@@ -188,6 +188,7 @@ def test_the_metrics_of_the_user_are_those_of_whom_it_shortens():
     assert BriefUser(Counted()).reply([]) == "One. Two."
 
 
+@pytest.mark.quick(1)
 @needs_sandbox
 @pytest.mark.parametrize("coef", [0.5, 0.0])
 def test_two_steps_of_training(tmp_path, monkeypatch, rows, coef):

@@ -232,7 +232,7 @@ MODES = {
     "both": (TalkAndToolsEnvironment, ["qwen3", "qwen2_5", "real_qwen"]),
 }
 CASES = [
-    pytest.param(mode, tokenizer, marks=[pytest.mark.thorough] if tokenizer == "real_qwen" else [])
+    pytest.param(mode, tokenizer, marks=[pytest.mark.thorough] if tokenizer in ("qwen2_5", "real_qwen") else [])
     for mode, (_, tokenizers) in MODES.items()
     for tokenizer in tokenizers
 ]
@@ -371,7 +371,7 @@ def stops(trainer) -> list[dict]:
 @pytest.mark.parametrize(
     ("environment", "options", "possible"),
     [
-        (TalkEnvironment, {"max_turns": 9, "max_completion_length": 300}, {"user_ended", "max_tokens"}),
+        (TalkEnvironment, {"max_turns": 9, "max_completion_length": 200}, {"user_ended", "max_tokens"}),
         (DoneEnvironment, {"max_turns": 9}, {"environment_done", "answered", "max_tokens"}),
         (TalkEnvironment, {"max_turns": 2}, {"max_turns", "max_tokens"}),
         (TalkEnvironment, {"max_turns": 9, "max_completion_length": 24}, {"max_tokens"}),

@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.learning import grid, shift, statistics, tables
+from benchmarks.learning import check, grid, shift, statistics, tables
 from benchmarks.learning.arms import ARMS, ShuffledTrainer
 from benchmarks.learning.families import FAMILIES
 from benchmarks.learning.families.booking import classify_booking
@@ -77,12 +77,12 @@ class TestRegimes:
             assert tokenizer.unk_token_id not in ids
             assert tokenizer.decode(ids) == text
 
-    def test_the_demonstrations_follow_from_the_seed(self, regime_name):
-        regime = REGIMES[regime_name]
-        family = FAMILIES[regime.family]
-        one, same, other = (demonstrations(family, regime.habits, 40, seed)["messages"][:] for seed in (0, 0, 1))
-        assert one == same
-        assert one != other
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_demonstrations_follow_from_the_seed(family):
+    one, same, other = (demonstrations(FAMILIES[family], {}, 40, seed)["messages"][:] for seed in (0, 0, 1))
+    assert one == same
+    assert one != other
 
 
 def test_settings_are_confirmed_where_they_were_not_chosen():
@@ -90,8 +90,9 @@ def test_settings_are_confirmed_where_they_were_not_chosen():
     assert not set(CHOOSING_SEEDS) & set(CONFIRMING_SEEDS)
 
 
-@pytest.mark.parametrize("regime_name", list(REGIMES))
-@pytest.mark.parametrize("arm_name", list(ARMS))
+@pytest.mark.parametrize(
+    ("regime_name", "arm_name"), [*((regime, "group") for regime in REGIMES), *(("booking", arm) for arm in ARMS)]
+)
 def test_the_settings_of_every_regime_and_arm_make_a_configuration(regime_name, arm_name, tmp_path):
     regime, arm = REGIMES[regime_name], ARMS[arm_name]
     config = make_config(arm, regime, FAMILIES[regime.family], str(tmp_path), 0, TINY)
@@ -389,6 +390,19 @@ class TestRuns:
         other = train("booking", "grpo", 1, TINY, tmp_path)
         assert len(list((tmp_path / "warm_starts").glob("*.pt"))) == 2
         assert other["settings"]["warm_start"]["seed"] == 1
+
+    @pytest.mark.thorough
+    def test_a_row_that_is_not_what_it_was_is_named(self, tmp_path, capsys):
+        for seed in (0, 1):
+            path = result_path("booking", "group", seed, tmp_path)
+            write_atomically(path, json.dumps(train("booking", "group", seed, TINY, tmp_path)))
+        args = check.CheckArguments(rows=1, results=str(tmp_path))
+        check.main(args)
+        assert "inside" in capsys.readouterr().out
+        for seed in (0, 1):
+            write(tmp_path, seed=seed, successes=(1.0, 1.0 - seed / 100))
+        with pytest.raises(SystemExit, match="1 rows are not"):
+            check.main(args)
 
     @pytest.mark.thorough
     def test_a_policy_is_tested_with_all_users_and_trained_once(self, monkeypatch, tmp_path):

@@ -39,6 +39,7 @@ ESTIMATORS = ["log_ratio", "kl"]
 # ----------------------------------------------------------------------------------- long trajectories, in pieces
 
 
+@pytest.mark.quick(13)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", TREE_MODELS)
 def test_gains_do_not_depend_on_how_branches_are_packed(name, estimator):

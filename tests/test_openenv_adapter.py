@@ -152,6 +152,7 @@ def test_seeds_to_train_on_are_not_those_to_evaluate_on(urls):
 # ---- training
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("mode", "coef"), [("tools", 0.5), ("action", 0.5), ("text", 0.5), ("text", 0.0)])
 def test_two_steps(urls, tmp_path, mode, coef):
     spec = OpenEnvSpec(urls[mode], mode=mode, num_tasks=4, default_reward=0.0, prompt="Find the word. ")
@@ -191,7 +192,7 @@ def scripted_server(*answers):
         return None
 
     with serve_sockets(handle, "127.0.0.1", 0, process_request=describe) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.socket.getsockname()[1]}", asked
         finally:

@@ -156,6 +156,7 @@ def test_a_judge_who_does_not_judge_stops_the_run(endpoint, text):
         play_domain(play_gold, endpoint.url, max_retries=1)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("coef", [0.5, 0.0])
 def test_two_steps_of_training(tmp_path, monkeypatch, endpoint, coef):
     rows = {name: list(tau2.tau2_dataset("retail")[name]) for name in ("prompt", "domain", "task_id")}

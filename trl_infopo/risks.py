@@ -65,7 +65,8 @@ RISKS = (
         lambda first, last: last["turns/mean"] - 1 < (first["turns/mean"] - 1) / 2 and _is_stuck(first, last),
         "Asking dies out: from {first[turns/mean]:.1f} to {last[turns/mean]:.1f} turns in a rollout, and the reward "
         'has not risen with it. With `info_gain_normalization="group"` a question below the average is worth less '
-        'than none: set it to "group_scale", and `masked_feedback` to a text that the policy knows.',
+        "than none: set `gate_agreement=True`, so that this counts less where it does not go together with rewards, "
+        "and `masked_feedback` to a text that the policy knows.",
     ),
     Risk(
         "asking never ends",

@@ -6,13 +6,15 @@ python -m benchmarks.learning run --regime booking --arm group --seed 0
 python -m benchmarks.learning grid --regimes booking dense --arms grpo group --seeds 0 1 2
 python -m benchmarks.learning shift --arms grpo agreement --seeds 3 4 5
 python -m benchmarks.learning table
+python -m benchmarks.learning check --rows 3 --seed 0
 """
 
 import os
 import sys
+from importlib import import_module
 
 
-COMMANDS = ("run", "grid", "shift", "table")
+COMMANDS = {"run": "run", "grid": "grid", "shift": "shift", "table": "tables", "check": "check"}  # and their modules
 
 
 def main(argv: list[str]) -> None:
@@ -21,20 +23,11 @@ def main(argv: list[str]) -> None:
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     from trl import TrlParser
 
-    if argv[0] == "run":
-        from .run import RunArguments as Arguments
-        from .run import main as command
-    elif argv[0] == "grid":
-        from .grid import GridArguments as Arguments
-        from .grid import main as command
-    elif argv[0] == "shift":
-        from .shift import ShiftArguments as Arguments
-        from .shift import main as command
-    else:
-        from .tables import TableArguments as Arguments
-        from .tables import main as command
-    [args] = TrlParser(Arguments, prog=f"python -m benchmarks.learning {argv[0]}").parse_args_and_config(argv[1:])
-    command(args)
+    name, *options = argv
+    module = import_module(f".{COMMANDS[name]}", __package__)
+    arguments = getattr(module, f"{name.title()}Arguments")
+    [args] = TrlParser(arguments, prog=f"python -m benchmarks.learning {name}").parse_args_and_config(options)
+    module.main(args)
 
 
 if __name__ == "__main__":

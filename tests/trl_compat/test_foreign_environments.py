@@ -531,6 +531,7 @@ class HearsEnd(Game):
         assert reason in ("answered", "max_turns", "max_tokens")
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     "factory",
     [

@@ -44,7 +44,7 @@ def serve_customer(*lines: str, fault: str = "none"):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Customer)
     server.lines, server.fault, server.closing = lines, fault, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         yield server
     finally:

@@ -277,9 +277,8 @@ def _make_trainer(
             learning_rate=5e-4,
             lr_scheduler_type="constant",
             info_gain_coef=info_gain_coef,
-            # Gains are scaled, not centred: with "group", a question that brings less than the average is worth
-            # less than no question, and a young policy that finds few good ones can unlearn to ask at all
-            info_gain_normalization="group_scale",
+            # Where gains do not go together with rewards, they should not count: the gate closes
+            gate_agreement=True,
             # Instead of "No information found.": an answer that says nothing and that the policy has seen before
             masked_feedback=NEUTRAL,
         ),
