@@ -22,8 +22,8 @@ from trl import TrlParser
 TEMPERATURE = 0.05
 WAYS = {
     "grpo": {},
-    "all scored": {"gate_temperature": TEMPERATURE},
-    "skipping": {"gate_temperature": TEMPERATURE, "info_gain_min_weight": 0.001},
+    "all scored": {"gate": "variance", "gate_temperature": TEMPERATURE},
+    "skipping": {"gate": "variance", "gate_temperature": TEMPERATURE, "info_gain_min_weight": 0.001},
 }
 
 

@@ -206,7 +206,10 @@ def test_token_advantages_are_those_of_the_algorithm(tmp_path, scores, with_miss
         rewards = [1.0, None, 0.0, 1.0, None, None, None, None]
 
     trainer = make_trainer(
-        tmp_path, "rollout_func", reward_funcs=lambda completion_ids, **kwargs: rewards, options={"max_steps": 1}
+        tmp_path,
+        "rollout_func",
+        reward_funcs=lambda completion_ids, **kwargs: rewards,
+        options={"max_steps": 1, "gate": "variance"},
     )
     outputs = []
     calculate = GRPOTrainer._generate_and_score_completions.__get__(trainer)
@@ -311,7 +314,7 @@ def test_groups_in_which_information_has_no_weight_are_not_scored(tmp_path, fusi
     def first_ties(completion_ids, **kwargs):
         return [float(i % 2) if i >= 4 else 1.0 for i in range(len(completion_ids))]
 
-    options = {"max_steps": 1, "gate_temperature": 0.05, "info_gain_rescale": False}
+    options = {"max_steps": 1, "gate": "variance", "gate_temperature": 0.05, "info_gain_rescale": False}
     logs = []
     for weight in (0.0, 0.01):
         rollout_func = ScriptedRollouts(lambda i: 2)
@@ -332,7 +335,8 @@ def test_groups_in_which_information_has_no_weight_are_not_scored(tmp_path, fusi
 
 
 def test_all_groups_decided_is_no_missing_gain(tmp_path, recwarn):
-    options = {"max_steps": 12, "gate_temperature": 1e-3, "info_gain_min_weight": 0.1, "learning_rate": 0.0}
+    options = {"max_steps": 12, "gate": "variance", "gate_temperature": 1e-3, "info_gain_min_weight": 0.1}
+    options["learning_rate"] = 0.0
     rollout_func = ScriptedRollouts(lambda i: 2)
     reward = lambda completion_ids, **kwargs: [float(i % 2) for i in range(len(completion_ids))]  # noqa: E731
     trainer = make_trainer(tmp_path, "rollout_func", rollout_func=rollout_func, options=options, reward_funcs=reward)

@@ -356,7 +356,7 @@ class TestTables:
         assert cells["GRPO"][2] == "3"
         assert [cell for cell in cells["GRPO"] if "**" in cell] == ["**0.900 ± 0.000**"]
         assert cells["GRPO"][-2:] == ["0.200 ± 0.000", " |"]
-        assert cells["gate with agreement"][-2:] == ["0.300 ± 0.000", "1.50 [1.50, 1.50] |"]
+        assert cells["InfoPO (default)"][-2:] == ["0.300 ± 0.000", "1.50 [1.50, 1.50] |"]
 
     def test_the_same_results_make_the_same_figure(self, tmp_path):
         pytest.importorskip("matplotlib")

@@ -186,6 +186,8 @@ def test_a_run_that_unlearns_to_ask():
         ("placeholder never seen", {"infopo/questions/placeholder_frac": 0.0}),
         ("all groups tie", {"infopo/tied_groups": 0.95, "reward": 0.0, "infopo/gate/mean": 0.5}),
         ("gate too warm", {"infopo/gate/mean": 0.48}),
+        ("gate too warm", {"infopo/gate/mean": 0.24, "infopo/gate/agreement": 0.5}),
+        ("gains not used", {"infopo/gate/agreement": [0.6, 0.05]}),
         ("mostly intrinsic", {"infopo/intrinsic_share": 0.9}),
         ("cut by max_turns", {"infopo/stop/max_turns": 0.7}),
         ("cut by max_tokens", {"infopo/stop/max_tokens": 0.7}),

@@ -51,7 +51,7 @@ from trl_infopo import InfoPOTrainer, infopo_trainer
         {"info_gain_only": True},
         {"gate": "none", "info_gain_rescale": False},
         {"info_gain_horizon": 3},
-        {"gate_relative": True, "gate_headroom": True, "gate_agreement": True},
+        {"gate_relative": True, "gate_headroom": True, "gate": "variance"},
         {"pad_to_multiple_of": 16},
     ],
     ids=lambda options: "-".join(f"{name}={value}" for name, value in options.items()),
@@ -150,10 +150,10 @@ def test_gains_can_be_logged_without_training_on_them(tmp_path):
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("adaptive", [False, True], ids=["plain gate", "adaptive gate"])
+@pytest.mark.parametrize("adaptive", [True, False], ids=["adaptive gate", "plain gate"])
 def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, adaptive):
     options = {"save_strategy": "steps", "save_steps": 1}
-    options |= dict.fromkeys(("gate_relative", "gate_headroom", "gate_agreement"), adaptive)
+    options |= {"gate_relative": adaptive, "gate_headroom": adaptive, "gate": "agreement" if adaptive else "variance"}
     whole, _ = train(make_trainer(tmp_path / "whole", options=options))
     resumed = make_trainer(tmp_path / "resumed", options=options)
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
@@ -179,7 +179,7 @@ def test_resumed_run_ends_where_the_whole_run_ends(tmp_path, adaptive):
         ({"info_gain_coef": 0.0, "info_gain_only": True}, ["info_gain_only", "info_gain_coef"]),
         ({"info_gain_min_weight": -1.0}, ["info_gain_min_weight", "-1.0"]),
         ({"info_gain_min_weight": 0.3}, ["info_gain_min_weight", "0.3", "0.25"]),
-        ({"info_gain_min_weight": 0.1, "gate_agreement": True}, ["info_gain_min_weight", "gate_agreement"]),
+        ({"info_gain_min_weight": 0.1}, ["info_gain_min_weight", "`gate`", "variance"]),
         ({"max_turns": 0}, ["max_turns", "0"]),
         ({"max_turns": 3, "max_tool_calling_iterations": 2}, ["max_turns", "max_tool_calling_iterations"]),
     ],

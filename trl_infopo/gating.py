@@ -16,8 +16,8 @@ GATE_STATE = "gate_state.json"  # in checkpoints
 
 class AdaptiveGate:
     """
-    The factor and the temperature of the variance gate, by the options `gate_headroom`, `gate_agreement`,
-    `gate_relative` and `gate_temperature`. It is given the same on all processes.
+    The factor and the temperature of the variance gate, by the options `gate`, `gate_headroom`, `gate_relative` and
+    `gate_temperature`. It is given the same on all processes.
 
     Args:
         args ([`InfoPOConfig`]):
@@ -50,9 +50,14 @@ class AdaptiveGate:
         if self.args.gate_headroom:
             by_group = headroom(rewards.view(-1, num_generations), self.reward_range)
             factor = by_group.repeat_interleave(num_generations)
-        if self.args.gate_agreement:
+        if self.args.gate == "agreement":
             factor = factor * self.agreement.weight
         return factor
+
+    @property
+    def gate(self) -> str:
+        """The gate of [`~trl_infopo.fusion.fuse_advantages`] that the factor belongs to."""
+        return "none" if self.args.gate == "none" else "variance"
 
     @property
     def temperature(self) -> float:

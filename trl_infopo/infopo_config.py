@@ -31,7 +31,6 @@ OWN_SWITCHES = (
     "info_gain_settled",
     "gate_relative",
     "gate_headroom",
-    "gate_agreement",
 )
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
 
@@ -81,9 +80,11 @@ class InfoPOConfig(GRPOConfig):
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
             Placeholder that replaces the feedback's content in the counterfactual. An environment can have its own, as
             an attribute `masked_feedback`.
-        gate (`str`, *optional*, defaults to `"variance"`):
-            `"variance"` opens for groups whose rewards tie and closes for groups whose rewards tell the rollouts
-            apart. `"none"` is 1 everywhere (ablation).
+        gate (`str`, *optional*, defaults to `"agreement"`):
+            `"variance"`, the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell the
+            rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have gone
+            together with rewards in the run so far, by their correlation within groups. Where they do not, training
+            becomes GRPO. `"none"` is 1 everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
         max_turns (`int`, *optional*):
@@ -128,8 +129,6 @@ class InfoPOConfig(GRPOConfig):
         gate_headroom (`bool`, *optional*, defaults to `False`):
             Whether the gate closes as a group approaches the highest reward of the run, so that questions are no
             longer rewarded in a solved task.
-        gate_agreement (`bool`, *optional*, defaults to `False`):
-            Whether the gate closes where gains do not go together with rewards, by their correlation within groups.
     """
 
     info_gain_coef: float = field(
@@ -210,12 +209,13 @@ class InfoPOConfig(GRPOConfig):
         },
     )
     gate: str = field(
-        default="variance",
+        default="agreement",
         metadata={
             "help": "What weights the information advantages of a group. "
-            "'variance' opens for groups whose rewards tie and closes for groups whose rewards tell the "
-            "rollouts apart. 'none' is 1 everywhere (ablation).",
-            "choices": ["variance", "none"],
+            "'variance', the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell "
+            "the rollouts apart. 'agreement' closes also as far as gains have not gone together with rewards. "
+            "'none' is 1 everywhere (ablation).",
+            "choices": ["agreement", "variance", "none"],
         },
     )
     gate_temperature: float = field(
@@ -293,9 +293,6 @@ class InfoPOConfig(GRPOConfig):
     gate_headroom: bool = field(
         default=False, metadata={"help": "Whether the gate closes as a group approaches the highest reward."}
     )
-    gate_agreement: bool = field(
-        default=False, metadata={"help": "Whether the gate closes where gains do not go together with rewards."}
-    )
 
     def __new__(cls, *args, **kwargs):
         check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
@@ -331,19 +328,23 @@ class InfoPOConfig(GRPOConfig):
             hint="it divides the spread of rewards",
         )
         check_number("info_gain_min_weight", self.info_gain_min_weight, at_least=0, hint="0.0 to score all groups")
-        largest = self.info_gain_coef * (0.5 if self.gate == "variance" else 1.0)
+        largest = self.info_gain_coef * (1.0 if self.gate == "none" else 0.5)
         if self.info_gain_min_weight > largest and self.info_gain_coef > 0:
             raise ValueError(
                 f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
                 f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, weights end at {largest}. Set it "
                 "below that."
             )
-        for name in ("info_gain_only", "gate_agreement"):
-            if self.info_gain_min_weight > 0 and getattr(self, name):
-                raise ValueError(
-                    f"`info_gain_min_weight` is {self.info_gain_min_weight} and `{name}` is True, which needs the "
-                    "gains of all groups. Set one of them to 0.0 or False."
-                )
+        if self.info_gain_min_weight > 0 and self.info_gain_only:
+            raise ValueError(
+                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `info_gain_only` is True, which needs the "
+                "gains of all groups. Set one of them to 0.0 or False."
+            )
+        if self.info_gain_min_weight > 0 and self.gate == "agreement":
+            raise ValueError(
+                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `gate` is 'agreement', which needs the "
+                "gains of all groups. Set `gate` to 'variance', or `info_gain_min_weight` to 0.0."
+            )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         check_number("min_ready_fraction", self.min_ready_fraction, above=0, at_most=1, hint="1.0 to wait for all")
         if self.feedback_timeout is not None:

@@ -325,7 +325,7 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             coef=self.args.info_gain_coef,
             temperature=self._gate.temperature,
-            gate=self.args.gate,
+            gate=self._gate.gate,
             normalization=self.args.info_gain_normalization,
             granularity=self.args.info_gain_granularity,
             rescale=self.args.info_gain_rescale,
@@ -342,7 +342,7 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             only=self.args.info_gain_only,
         )
-        if self.args.gate_agreement:
+        if self.args.gate == "agreement":
             metrics["gate/agreement"] = self._gate.agreement.weight
         self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
         if num_infinite:
@@ -368,7 +368,7 @@ class InfoPOTrainer(ConversationTrainer):
     def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
         """Exclude groups in which information has too little weight from scoring. Returns their share."""
         gate_factor = self._gate.factor(rewards, self.num_generations)
-        _, gates = group_gates(rewards, self.num_generations, self._gate.temperature, self.args.gate, gate_factor)
+        _, gates = group_gates(rewards, self.num_generations, self._gate.temperature, self._gate.gate, gate_factor)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
         first = self.accelerator.process_index * len(masked_observations)
         own = is_left_out[first : first + len(masked_observations)].tolist()

@@ -59,14 +59,19 @@ def _share_cut(means: Means) -> float:
     return means["stop/max_turns"] + means["stop/max_tokens"]
 
 
+def _variance_gate(means: Means) -> float:
+    """The gate without the factor of `gate="agreement"`."""
+    return means["gate/mean"] / means["gate/agreement"] if means["gate/agreement"] > 0 else means["gate/mean"]
+
+
 RISKS = (
     Risk(
         "asking dies out",
         lambda first, last: last["turns/mean"] - 1 < (first["turns/mean"] - 1) / 2 and _is_stuck(first, last),
         "Asking dies out: from {first[turns/mean]:.1f} to {last[turns/mean]:.1f} turns in a rollout, and the reward "
         'has not risen with it. With `info_gain_normalization="group"` a question below the average is worth less '
-        "than none: set `gate_agreement=True`, so that this counts less where it does not go together with rewards, "
-        "and `masked_feedback` to a text that the policy knows.",
+        'than none. Take the default `gate="agreement"`, which closes where gains do not go together with rewards, '
+        "lower `info_gain_coef`, and set `masked_feedback` to a text that the policy knows.",
     ),
     Risk(
         "asking never ends",
@@ -84,6 +89,14 @@ RISKS = (
         "{last[intrinsic_share]:.0%} of the advantage comes from information. See which feedback has a high gain "
         "(`log_completions=True`), make what says nothing the placeholder (`masked_feedback`), or lower "
         "`info_gain_coef`.",
+    ),
+    Risk(
+        "gains not used",
+        lambda first, last: last["gate/agreement"] < 0.1,
+        'Information gain hardly counts any more: `gate="agreement"` is at {last[gate/agreement]:.2f}, as gains do '
+        "not go together with rewards, and this training is GRPO. See which feedback has a high gain "
+        "(`log_completions=True`), and make what says nothing the placeholder (`masked_feedback`), or save the work "
+        "of scoring with `info_gain_coef=0.0`.",
     ),
     Risk(
         "repeated questions",
@@ -108,10 +121,10 @@ RISKS = (
     Risk(
         "gate too warm",
         lambda first, last: (
-            0.45 < first["gate/mean"] <= 0.5 and 0.45 < last["gate/mean"] <= 0.5 and last["tied_groups"] < 0.5
+            0.45 < _variance_gate(first) < 0.51 and 0.45 < _variance_gate(last) < 0.51 and last["tied_groups"] < 0.5
         ),
-        "The gate stays at {last[gate/mean]:.2f} of at most 0.5, although the rewards of most groups differ: they "
-        "differ by {last[reward_std]:.2g}, which is little beside `gate_temperature`. Set it to about that.",
+        "The variance gate stays near 0.5, all open, although the rewards of most groups differ: they differ by "
+        "{last[reward_std]:.2g}, which is little beside `gate_temperature`. Set it to about that.",
     ),
     Risk(
         "mostly intrinsic",

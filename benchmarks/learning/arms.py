@@ -32,7 +32,7 @@ class Arm:
         title (`str`):
             What tables call it.
         options (`dict`, *optional*):
-            Options of `InfoPOConfig`. What is left out is the default, which is the paper's.
+            Options of `InfoPOConfig`. What is left out is the default.
         trainer (`type[InfoPOTrainer]`, *optional*, defaults to [`~trl_infopo.InfoPOTrainer`]):
             The trainer.
     """
@@ -42,6 +42,8 @@ class Arm:
     trainer: type[InfoPOTrainer] = InfoPOTrainer
 
 
+PAPER = {"gate": "variance"}
+AGREEMENT = {"gate": "agreement"}
 CAREFUL = {"info_gain_settled": True, "gate_headroom": True, "gate_relative": True, "gate_temperature": 0.1}
 
 BASELINE = "grpo"
@@ -49,37 +51,35 @@ MAIN_ARMS = ("grpo", "group", "group_scale", "agreement")
 
 ARMS = {
     "grpo": Arm("GRPO", {"info_gain_coef": 0.0}),
-    "group": Arm("InfoPO, `group` (paper)"),
-    "group_scale": Arm("InfoPO, `group_scale`", {"info_gain_normalization": "group_scale"}),
+    "group": Arm("InfoPO, `group` (paper)", PAPER),
+    "group_scale": Arm("InfoPO, `group_scale`", PAPER | {"info_gain_normalization": "group_scale"}),
     # Ideas against its failures, each added to the paper's setting
-    "settled": Arm("gains of settled rollouts only", {"info_gain_settled": True}),
-    "headroom": Arm("gate with headroom", {"gate_headroom": True}),
-    "relative": Arm("temperature in units of the range of rewards", {"gate_relative": True, "gate_temperature": 0.1}),
-    "agreement": Arm("gate with agreement", {"gate_agreement": True}),
-    "agreement_1": Arm("gate with agreement, coefficient 1", {"gate_agreement": True, "info_gain_coef": 1.0}),
-    "agreement_settled": Arm(
-        "gate with agreement, gains of settled rollouts only", {"gate_agreement": True, "info_gain_settled": True}
+    "settled": Arm("gains of settled rollouts only", PAPER | {"info_gain_settled": True}),
+    "headroom": Arm("gate with headroom", PAPER | {"gate_headroom": True}),
+    "relative": Arm(
+        "temperature in units of the range of rewards", PAPER | {"gate_relative": True, "gate_temperature": 0.1}
     ),
-    "agreement_horizon": Arm(
-        "gate with agreement, gain on all later actions", {"gate_agreement": True, "info_gain_horizon": 16}
-    ),
-    "acts": Arm("`group_acts`", {"info_gain_normalization": "group_acts"}),
-    "turn": Arm("`group_turn`", {"info_gain_normalization": "group_turn"}),
-    "horizon": Arm("gain on all later actions", {"info_gain_horizon": 16}),
-    "careful": Arm("settled, headroom, relative temperature", CAREFUL),
-    "careful_horizon": Arm("the same, gain on all later actions", CAREFUL | {"info_gain_horizon": 16}),
+    "agreement": Arm("InfoPO (default)", AGREEMENT),
+    "agreement_1": Arm("default, coefficient 1", AGREEMENT | {"info_gain_coef": 1.0}),
+    "agreement_settled": Arm("default, gains of settled rollouts only", AGREEMENT | {"info_gain_settled": True}),
+    "agreement_horizon": Arm("default, gain on all later actions", AGREEMENT | {"info_gain_horizon": 16}),
+    "acts": Arm("`group_acts`", PAPER | {"info_gain_normalization": "group_acts"}),
+    "turn": Arm("`group_turn`", PAPER | {"info_gain_normalization": "group_turn"}),
+    "horizon": Arm("gain on all later actions", PAPER | {"info_gain_horizon": 16}),
+    "careful": Arm("settled, headroom, relative temperature", PAPER | CAREFUL),
+    "careful_horizon": Arm("the same, gain on all later actions", PAPER | CAREFUL | {"info_gain_horizon": 16}),
     # Ablations of the paper's setting
-    "coef_0.1": Arm("coefficient 0.1", {"info_gain_coef": 0.1}),
-    "coef_0.3": Arm("coefficient 0.3", {"info_gain_coef": 0.3}),
-    "coef_1": Arm("coefficient 1", {"info_gain_coef": 1.0}),
-    "token": Arm("gains per token", {"info_gain_granularity": "token"}),
-    "kl": Arm("estimator `kl`", {"info_gain_estimator": "kl"}),
-    "batch": Arm("normalized over the batch", {"info_gain_normalization": "batch"}),
+    "coef_0.1": Arm("coefficient 0.1", PAPER | {"info_gain_coef": 0.1}),
+    "coef_0.3": Arm("coefficient 0.3", PAPER | {"info_gain_coef": 0.3}),
+    "coef_1": Arm("coefficient 1", PAPER | {"info_gain_coef": 1.0}),
+    "token": Arm("gains per token", PAPER | {"info_gain_granularity": "token"}),
+    "kl": Arm("estimator `kl`", PAPER | {"info_gain_estimator": "kl"}),
+    "batch": Arm("normalized over the batch", PAPER | {"info_gain_normalization": "batch"}),
     "no_gate": Arm("no gate", {"gate": "none"}),
-    "no_rescale": Arm("no rescaling", {"info_gain_rescale": False}),
-    "only": Arm("information only", {"info_gain_only": True}),
-    "shuffled": Arm("gains shuffled between turns (control)", trainer=ShuffledTrainer),
+    "no_rescale": Arm("no rescaling", PAPER | {"info_gain_rescale": False}),
+    "only": Arm("information only", PAPER | {"info_gain_only": True}),
+    "shuffled": Arm("gains shuffled between turns (control)", PAPER, ShuffledTrainer),
     "shuffled_scale": Arm(
-        "`group_scale`, gains shuffled (control)", {"info_gain_normalization": "group_scale"}, ShuffledTrainer
+        "`group_scale`, gains shuffled (control)", PAPER | {"info_gain_normalization": "group_scale"}, ShuffledTrainer
     ),
 }

@@ -277,8 +277,6 @@ def _make_trainer(
             learning_rate=5e-4,
             lr_scheduler_type="constant",
             info_gain_coef=info_gain_coef,
-            # Where gains do not go together with rewards, they should not count: the gate closes
-            gate_agreement=True,
             # Instead of "No information found.": an answer that says nothing and that the policy has seen before
             masked_feedback=NEUTRAL,
         ),
