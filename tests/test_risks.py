@@ -187,7 +187,7 @@ def test_a_run_that_unlearns_to_ask():
         ("all groups tie", {"infopo/tied_groups": 0.95, "reward": 0.0, "infopo/gate/mean": 0.5}),
         ("gate too warm", {"infopo/gate/mean": 0.48}),
         ("gate too warm", {"infopo/gate/mean": 0.24, "infopo/gate/agreement": 0.5}),
-        ("gains not used", {"infopo/gate/agreement": [0.6, 0.05]}),
+        ("gains not used", {"infopo/gate/agreement": [0.6, 0.05], "infopo/tied_groups": 0.3}),
         ("mostly intrinsic", {"infopo/intrinsic_share": 0.9}),
         ("cut by max_turns", {"infopo/stop/max_turns": 0.7}),
         ("cut by max_tokens", {"infopo/stop/max_tokens": 0.7}),

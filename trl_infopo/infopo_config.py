@@ -82,7 +82,7 @@ class InfoPOConfig(GRPOConfig):
             an attribute `masked_feedback`.
         gate (`str`, *optional*, defaults to `"agreement"`):
             `"variance"`, the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell the
-            rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have gone
+            rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have correlated
             together with rewards in the run so far, by their correlation within groups. Where they do not, training
             becomes GRPO. `"none"` is 1 everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):

@@ -70,7 +70,7 @@ RISKS = (
         lambda first, last: last["turns/mean"] - 1 < (first["turns/mean"] - 1) / 2 and _is_stuck(first, last),
         "Asking dies out: from {first[turns/mean]:.1f} to {last[turns/mean]:.1f} turns in a rollout, and the reward "
         'has not risen with it. With `info_gain_normalization="group"` a question below the average is worth less '
-        'than none. Take the default `gate="agreement"`, which closes where gains do not go together with rewards, '
+        'than none. Take the default `gate="agreement"`, which closes where gains do not correlate with rewards, '
         "lower `info_gain_coef`, and set `masked_feedback` to a text that the policy knows.",
     ),
     Risk(
@@ -92,9 +92,9 @@ RISKS = (
     ),
     Risk(
         "gains not used",
-        lambda first, last: last["gate/agreement"] < 0.1,
+        lambda first, last: last["gate/agreement"] < 0.1 and last["tied_groups"] < 0.5,
         'Information gain hardly counts any more: `gate="agreement"` is at {last[gate/agreement]:.2f}, as gains do '
-        "not go together with rewards, and this training is GRPO. See which feedback has a high gain "
+        "not correlate with rewards, and this training is GRPO. See which feedback has a high gain "
         "(`log_completions=True`), and make what says nothing the placeholder (`masked_feedback`), or save the work "
         "of scoring with `info_gain_coef=0.0`.",
     ),
@@ -116,7 +116,8 @@ RISKS = (
         "all groups tie",
         lambda first, last: first["tied_groups"] > 0.9 and last["tied_groups"] > 0.9 and _is_stuck(first, last),
         "The gate is always open: the rewards of {last[tied_groups]:.0%} of the groups tie, and the outcome teaches "
-        "nothing. Raise `num_generations`, begin with easier tasks or a warm start, or reward parts of the task.",
+        "nothing; with time, `gate` closes too if it is 'agreement'. Raise `num_generations`, begin with easier tasks "
+        "or a warm start, or reward parts of the task.",
     ),
     Risk(
         "gate too warm",
