@@ -83,8 +83,8 @@ class InfoPOConfig(GRPOConfig):
         gate (`str`, *optional*, defaults to `"agreement"`):
             `"variance"`, the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell the
             rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have correlated
-            together with rewards in the run so far, by their correlation within groups. Where they do not, training
-            becomes GRPO. `"none"` is 1 everywhere (ablation).
+            with rewards within groups in the run so far. Where they do not, training becomes GRPO. `"none"` is 1
+            everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
         max_turns (`int`, *optional*):
@@ -213,7 +213,7 @@ class InfoPOConfig(GRPOConfig):
         metadata={
             "help": "What weights the information advantages of a group. "
             "'variance', the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell "
-            "the rollouts apart. 'agreement' closes also as far as gains have not gone together with rewards. "
+            "the rollouts apart. 'agreement' also closes as far as gains have not correlated with rewards. "
             "'none' is 1 everywhere (ablation).",
             "choices": ["agreement", "variance", "none"],
         },

@@ -115,9 +115,9 @@ RISKS = (
     Risk(
         "all groups tie",
         lambda first, last: first["tied_groups"] > 0.9 and last["tied_groups"] > 0.9 and _is_stuck(first, last),
-        "The gate is always open: the rewards of {last[tied_groups]:.0%} of the groups tie, and the outcome teaches "
-        "nothing; with time, `gate` closes too if it is 'agreement'. Raise `num_generations`, begin with easier tasks "
-        "or a warm start, or reward parts of the task.",
+        "The rewards of {last[tied_groups]:.0%} of the groups tie, so that the outcome teaches nothing, and if `gate` "
+        "is 'agreement', information counts less and less. Raise `num_generations`, begin with easier tasks or a warm "
+        "start, or reward parts of the task.",
     ),
     Risk(
         "gate too warm",
