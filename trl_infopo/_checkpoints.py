@@ -19,17 +19,17 @@ logger = get_logger(__name__)
 
 STATE = "trainer_state.json"  # the last file that transformers writes
 MANIFEST = "checkpoint_files.json"  # the last one that we write
-SENTINEL = "checkpoint-is-incomplete.txt"  # of transformers' `enable_jit_checkpoint`, until its checkpoint is written
+SENTINEL = "checkpoint-is-incomplete.txt"  # left by transformers' `enable_jit_checkpoint` until it is done
 
 
 class WholeCheckpoints:
     """
-    Mixin for a [`~trl.GRPOTrainer`] that resumes only from checkpoints that were written to their end.
+    Mixin for a [`~trl.GRPOTrainer`] that resumes only from checkpoints that were written completely.
 
     It overrides:
 
     - `train`, to find the newest complete checkpoint, or to refuse a given one that is incomplete;
-    - `_get_train_sampler`, to continue the order of the rows: TRL's would begin with that of the first epoch;
+    - `_get_train_sampler`, to continue the order of the rows: TRL's would repeat that of the first epoch;
     - `_save_checkpoint`, to list the files of a checkpoint when all of them are written;
     - `_save_rng_state` and `_load_rng_state`, to save rollouts that are used again, each process its own, and to let
       every process finish before old checkpoints are deleted;
@@ -51,7 +51,7 @@ class WholeCheckpoints:
             if error is not None:
                 raise ValueError(error)
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint, STATE)))
-            self._finished_epochs = int((state.epoch or 0) + 1e-6)  # rounded where an epoch ends
+            self._finished_epochs = int((state.epoch or 0) + 1e-6)  # it may fall just short of the end of an epoch
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _get_train_sampler(self, dataset=None):
@@ -63,7 +63,7 @@ class WholeCheckpoints:
 
     def _save_checkpoint(self, model, trial):
         checkpoint = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        if self.args.should_save:  # an older one of the same step is not complete while it is written over
+        if self.args.should_save:  # an older one of the same step is not complete while it is overwritten
             for name in (MANIFEST, STATE):
                 (checkpoint / name).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
@@ -196,7 +196,7 @@ def _warn_without_manifest(checkpoint: Path) -> None:
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Write the list of a checkpoint's files, with the sizes of those that are not text, atomically."""
+    """Write the list of a checkpoint's files atomically, with the sizes of those that are not text."""
     files = {
         path.relative_to(checkpoint).as_posix(): None if path.suffix == ".json" else path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))
@@ -229,7 +229,7 @@ def find_problems(checkpoint: Path) -> list[str]:
 
 
 def _find_problems_without_manifest(checkpoint: Path) -> list[str]:
-    """The same for a checkpoint of another trainer, or of one that was killed."""
+    """What a checkpoint without a manifest lacks: one of another trainer, or of one that was killed."""
     problems = [f"{SENTINEL} is in it"] if (checkpoint / SENTINEL).is_file() else []
     paths = [path for path in checkpoint.rglob("*") if path.is_file()]
     names = {path.relative_to(checkpoint).parts[0] for path in paths}

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before a training starts, so that it does not fail in the middle."""
+"""Checks before training starts, so that it does not fail in the middle."""
 
 import inspect
 import warnings

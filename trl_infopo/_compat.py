@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The only place that depends on the version of TRL, with the list of its private names that are used."""
+"""The only module that depends on TRL's version, with the list of TRL's private names that we use."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 SUPPORTED_TRL = ">=1.15,<1.17"  # as in pyproject.toml
-PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_response` of 1.15 knows no tools
+PARSES_WITH_TOOLS = Version(version("trl")) >= Version("1.16.0.dev0")  # `parse_response` of 1.15 takes no tools
 
 _schemas: WeakKeyDictionary[Callable, dict] = WeakKeyDictionary()  # of functions and of methods' functions
 
@@ -82,7 +82,7 @@ ATTRIBUTES = (
     "vllm_mode",
     "vllm_tensor_parallel_size",
 )
-# The same, where there are environments, the last two made anew with each batch
+# The same where there are environments; the last two are rebuilt for each batch
 ATTRIBUTES_OF_ENVIRONMENTS = ("_env_tools", "_standalone_tools", "_async_tool_dicts", "_sync_tool_dicts")
 
 
@@ -109,10 +109,10 @@ def without_tools() -> Iterator[None]:
     1. any `environment_factory` needs a chat template that renders tool calls: this check is off inside the context;
     2. the response template and a prefix-preserving chat template are set up only `if self.tools`: not needed to parse
        plain text, and `ConversationTrainer` checks the chat template for user messages itself;
-    3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and true.
+    3. the loop over turns runs only `if self.tools`: [`NoTools`] is empty and truthy.
 
-    Inside this context, the functions of the first two do nothing, as TRL would treat the methods that we call as
-    tools.
+    Inside this context, the functions behind the first two do nothing: TRL would take the methods that we call
+    ourselves for tools.
     """
     from trl.trainer import grpo_trainer
 
@@ -130,7 +130,7 @@ def without_tools() -> Iterator[None]:
 
 
 class NoTools(list):
-    """An empty collection of tools that is true: TRL checks `if self.tools` before it enters its loop over turns."""
+    """An empty collection of tools that is truthy: TRL checks `if self.tools` before it enters its loop over turns."""
 
     def __bool__(self) -> bool:
         return True
@@ -159,7 +159,8 @@ def parsing_safely() -> Iterator[None]:
 def parse_safely(tokenizer: "PreTrainedTokenizerBase", ids: list[int], **arguments) -> dict:
     """
     The assistant message that TRL parses from sampled ids, with text that can be encoded. JSON may hold halves of
-    surrogate pairs, which no tokenizer takes, and may be nested too deeply for Python: it is a message without calls.
+    surrogate pairs, which no tokenizer accepts, and may be nested too deeply for Python. What cannot be parsed becomes
+    a message without calls.
     """
     from trl.chat_template_utils import parse_response
 
@@ -172,7 +173,7 @@ def parse_safely(tokenizer: "PreTrainedTokenizerBase", ids: list[int], **argumen
 
 
 def _schema(tool: Callable | dict) -> Callable | dict:
-    """The JSON schema of a tool, which transformers would make anew for each message that it parses."""
+    """The JSON schema of a tool, which transformers would build again for each message that it parses."""
     from transformers.utils import get_json_schema
 
     if not isfunction(tool) and not ismethod(tool):

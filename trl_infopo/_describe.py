@@ -50,7 +50,7 @@ def describe(value: Any, name: str | None = None) -> str:
     Only what is known to be harmless is written in full: numbers, names of functions, classes and their arguments,
     bound methods with the object they are bound to, and text whose name says what it is, such as `model` or
     `base_url`. Of everything else, such as other text or the `repr` of an object, the type is written, and a digest at
-    the end distinguishes the values. It is slow to compute and has 32 bits: it does not reveal a long key, but
+    the end distinguishes the values. The digest is slow to compute and has 32 bits: it does not reveal a long key, but
     somebody who guesses everything that it was made of can confirm the guess. A value named like a secret (`api_key`,
     `extra_headers`) is not in the digest either, so that a changed key is the same setting.
 
@@ -116,7 +116,7 @@ def public_url(url: str) -> str:
 
 def _describe(value: Any, name: Any = None) -> str:
     """A description in which everything that must not be written stands between null characters."""
-    if _is_secret(name) and not callable(value):  # `key=len` is none
+    if _is_secret(name) and not callable(value):  # `key=len` is no secret
         return "..."
     if isinstance(value, Enum):
         return f"{_qualified_name(type(value))}.{value.name}"
@@ -145,7 +145,7 @@ def _describe(value: Any, name: Any = None) -> str:
         return f"{{{', '.join(sorted(_describe(item, name) for item in value))}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_describe(item, name) for item in value)}]"
-    # The standard one says the address alone
+    # The default `repr` says only the address
     state = "" if type(value).__repr__ is object.__repr__ else _hide(ADDRESS.sub("", safe_repr(value)))
     return f"<{_qualified_name(type(value))}{state}>"
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tools, the user and the end that an environment has. Before its `reset`, its properties are not run."""
+"""The tools, the user and the end that an environment has. Before `reset`, only the property `tool_schemas` is run."""
 
 import inspect
 import sys
@@ -49,8 +49,8 @@ def hooks(environment: Any) -> list[str]:
 
 def hears_end(environment: Any) -> bool:
     """
-    Whether an environment has an `on_end` that is told how its episode ended. Where nothing else asks for our loop,
-    one that TRL can describe to an agent is a tool.
+    Whether an environment has an `on_end` that is told how its episode ended. Where nothing else asks for our
+    conversation loop, an `on_end` that TRL can describe to an agent is a tool.
     """
     if not inspect.isfunction(getattr(type(environment), "on_end", None)):
         return False
@@ -107,7 +107,7 @@ def find_user(environment: Any) -> UserSimulator | None:
     """The `user` of an environment after its `reset`, `None` where it has none that can `reply`."""
     if declares_user(environment):
         user = getattr(environment, "user", None)
-    else:  # a property of its own may not want to be read
+    else:  # an undeclared property is the environment's own, and is not evaluated
         user = inspect.getattr_static(environment, "user", None)
     return user if _can_reply(user) else None
 
@@ -145,11 +145,11 @@ def declares_done(environment: Any) -> bool:
 
 def is_done(environment: Any) -> bool:
     """
-    Whether an environment has ended its episode. Unless the environment has a user or declares `done`, it is not read,
-    and a tool of that name is a tool.
+    Whether an environment has ended its episode. Its `done` is read only if it has a user or declares `done`; a method
+    of that name is a tool.
 
     Raises:
-        `ValueError`: If it is neither `True` nor `False`.
+        `ValueError`: If `done` is neither `True` nor `False`.
     """
     if not (declares_done(environment) or find_user(environment)):
         return False
@@ -165,7 +165,7 @@ def is_done(environment: Any) -> bool:
 
 
 def is_thread_safe(environment: Any) -> bool:
-    """Whether an environment says that it may be called in other threads, at the same time as others."""
+    """Whether an environment says that it may be called in other threads, concurrently with others."""
     return inspect.getattr_static(environment, "thread_safe", False) is True
 
 

@@ -18,7 +18,7 @@ from ._show import show
 
 LONGEST_WAIT = 1e6  # seconds, 11 days: the clocks of Python do not go on forever
 
-# Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, it is greedy
+# Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, sampling is greedy
 TEMPERATURES = (1e-5, 1e5)
 
 
@@ -33,7 +33,7 @@ def check_number(
     hint: str = "",
 ) -> None:
     """
-    Check that an option is a finite number within its bounds. Numbers of NumPy count, booleans and text do not.
+    Check that an option is a finite number within its bounds. NumPy numbers count; booleans and text do not.
 
     Args:
         name (`str`):
@@ -55,7 +55,7 @@ def check_number(
         `ValueError`: If it is not such a number.
     """
     is_number = isinstance(value, Integral if integer else Real) and not isinstance(value, bool)
-    # An integer may be too large for a float; of NumPy's floats, the shorter ones cannot be compared with its largest
+    # An integer may be too large for a float, and NumPy's shorter floats cannot be compared with the largest float
     if is_number:
         is_finite = abs(value) <= sys.float_info.max if isinstance(value, Rational) else math.isfinite(value)
     else:
@@ -146,7 +146,7 @@ def check_output_dir(name: str, value: Any) -> None:
     problem = ""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):  # the first directory above that is there
+    except (FileNotFoundError, NotADirectoryError):  # look at the nearest directory above that exists
         wanted = path
         path = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
         problem = _find_long_name(path, wanted.relative_to(path).parts)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 
 PATIENCE = 5.0  # seconds before the first line; each further one waits twice as long
-PULSE = 5.0  # seconds between two lines of a `ProgressBar` that is no bar
+PULSE = 5.0  # seconds between two lines of a `ProgressBar` that is not drawn as a bar
 
 
 class ProgressLine:

@@ -34,9 +34,9 @@ class SchemaTool(dict):
 
 def read_schemas(owner: str, schemas: Any) -> dict[str, dict]:
     """
-    Check the schemas of an environment's tools, and convert them to the form of those of methods: a `$ref` is replaced
-    by what it refers to, `None` among the types becomes `nullable`, and the fields of nested objects are also listed
-    in the description of their argument, as some chat templates show only that.
+    Check the schemas of an environment's tools, and convert them to the form that transformers writes for methods: a
+    `$ref` is replaced by what it refers to, `None` among the types becomes `nullable`, and the fields of nested
+    objects are also listed in the description of their argument, as some chat templates show only that.
 
     Args:
         owner (`str`):
@@ -97,7 +97,7 @@ def _simplify(schema: Any, root: dict, where: str, refs: tuple[str, ...]) -> Any
     if "$ref" in schema:
         ref = schema["$ref"]
         own = {key: value for key, value in schema.items() if key != "$ref"}
-        if ref in refs:  # it holds itself, which ends in words
+        if ref in refs:  # it contains itself: the recursion ends in words
             words = f"As `{ref.split('/')[-1]}` above."
             return _simplify({"type": "object", "description": words, **own}, root, where, refs)
         return _simplify({**_look_up(ref, root, where), **own}, root, where, (*refs, ref))
@@ -140,7 +140,7 @@ def _look_up(ref: Any, root: dict, where: str) -> dict:
 
 
 def _merge_alternatives(key: str, schema: dict) -> dict:
-    """`nullable` for one that is null, a list of types for several, and nothing around a single one."""
+    """Alternatives in a simpler form: `nullable` for null, a list for several types, and a single one as it is."""
     rest = {name: value for name, value in schema.items() if name != key}
     alternatives = [part for part in schema[key] if part != {"type": "null"}]
     if len(alternatives) < len(schema[key]):

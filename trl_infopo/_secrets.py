@@ -27,9 +27,9 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """
     secrets = sorted({secret for secret in secrets if len(secret) >= MIN_SECRET}, key=len, reverse=True)
     for secret in secrets:
-        # A run of backslashes may be any longer, where it was escaped, so it counts as one
+        # A run of backslashes grows where it is escaped, so it counts as one
         first, *others = re.sub(r"\\+", r"\\", secret)
-        # Possessive quantifiers, and none at the beginning: so it takes linear time
+        # Possessive quantifiers, and none at the beginning: so matching takes linear time
         pattern = _escapes(first, r"\\") + "".join(_escapes(other, r"\\++") for other in others)
         text = re.sub("|".join([pattern, *_base64_parts(secret)]), "[hidden]", text, flags=re.IGNORECASE)
     return text

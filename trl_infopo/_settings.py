@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings about settings with which a training runs but learns nothing."""
+"""Warnings about settings under which training runs but learns nothing."""
 
 import warnings
 
@@ -17,8 +17,9 @@ def warn_of_idle_weights(model: nn.Module, learning_rate: float) -> None:
     """
     Warn of a learning rate that is too small for the trained weights.
 
-    AdamW changes a weight by about the learning rate. In bfloat16, with its 8 bits, that is less than the distance to
-    the next number for most weights, so that they do not change. Adapters need a larger rate than full training.
+    AdamW changes a weight by about the learning rate. In bfloat16, with its 8 bits of precision, that is less than the
+    distance to the next number for most weights, so that they do not change. Adapters need a larger rate than full
+    training.
 
     Args:
         model ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]):

@@ -12,7 +12,7 @@ DEEPEST = 100  # levels of nesting in a message
 
 
 def safe_repr(value: Any) -> str:
-    """The `repr` of a value, in text that can be encoded; its type where it has none, as integers of 5000 digits."""
+    """The `repr` of a value, in text that can be encoded; its type where `repr` fails, as for a huge integer."""
     try:
         return repr(value).encode(errors="replace").decode()
     except Exception:
@@ -78,7 +78,7 @@ def as_rows(messages: list[dict] | str, is_sampled: bool = False) -> list[dict] 
     """
     if isinstance(messages, str):
         return messages
-    # A dataset gives all its messages the fields of any, which TRL's printing takes for there
+    # A dataset gives each message the fields of all, as None, which TRL's printing takes for present
     rows = [{name: value for name, value in message.items() if value is not None} for message in messages]
     for row in rows:
         if isinstance(row.get("content"), list):

@@ -78,7 +78,7 @@ def tool_content(result: Any) -> str | list:
     Raises:
         `Exception`: What the `str` of the result raises.
     """
-    text = str(result)  # of a list too: what is in it may not be able to say what it is, in a template or a log
+    text = str(result)  # of a list too: its items may not be convertible, in a template or a log
     return encodable_message(result if isinstance(result, list) else text)
 
 
@@ -97,8 +97,8 @@ def _is_text(block: Any) -> bool:
 
 def call(function: Callable, arguments: dict[str, Any], timeout: float | None = None) -> Any:
     """
-    Call a function. What it returns after the limit is lost, and a thread that is still running it gets an exception
-    as soon as it runs Python code again.
+    Call a function. What it returns after the time limit is lost, and a thread that is still running it gets an
+    exception as soon as it runs Python code again.
 
     Args:
         function (`Callable`):
@@ -228,7 +228,7 @@ def run_on(event_loop: asyncio.AbstractEventLoop, coroutine: Coroutine, limit: f
 
 def check_event_loop(event_loop: asyncio.AbstractEventLoop, waited: float, limit: float | None) -> None:
     """
-    Whether it makes sense to go on waiting for an event loop in another thread.
+    Check that it makes sense to go on waiting for an event loop in another thread.
 
     Args:
         event_loop (`asyncio.AbstractEventLoop`):
@@ -288,7 +288,7 @@ class ToolGuard:
             with self._telling_errors():
                 return tool_content(await finish(pending, self.timeout))
 
-        # Not async itself: wrong arguments must fail at the call, as the tool's own
+        # Not async itself: wrong arguments must fail at the call, as with the tool itself
         return lambda **arguments: await_result(tool(**arguments))
 
     @contextmanager

@@ -17,10 +17,15 @@ MASKABLE = ("sdpa", "eager", "flex_attention")  # attention implementations that
 
 
 class CausalLM:
-    """A causal language model taken apart: hidden states at chosen positions, and the LM head on chosen states.
+    """
+    A causal language model taken apart: hidden states at chosen positions, and the LM head on chosen states.
 
-    Both go through `model` itself, so that its wrappers (PEFT, DDP, DeepSpeed, FSDP) gather the parameters, and the
-    head scales and caps the logits as the model does.
+    Both go through `model` itself, so that its wrappers (PEFT, DDP, DeepSpeed, FSDP) do their part, such as gathering
+    sharded parameters, and the head scales and caps the logits as the model does.
+
+    Args:
+        model (`torch.nn.Module`):
+            The model, possibly wrapped.
     """
 
     def __init__(self, model: nn.Module):
@@ -40,19 +45,19 @@ class CausalLM:
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """What a forward multiplies in: the parameters' dtype, or that of mixed precision."""
+        """The dtype in which a forward pass multiplies: the parameters', or that of mixed precision."""
         device_type = self.causal_lm.device.type
         if torch.is_autocast_enabled(device_type):
             return torch.get_autocast_dtype(device_type)
         return self.causal_lm.dtype
 
     def pad(self, rows: list[list[int]], value: int = 0) -> torch.Tensor:
-        """Right-padded, of shape (rows, columns), at least (1, 1)."""
+        """Rows right-padded to a tensor of shape (rows, columns), at least (1, 1)."""
         rows = [torch.tensor(row, dtype=torch.long) for row in rows] or [torch.tensor([value])]
         return pad_sequence(rows, batch_first=True, padding_value=value).to(self.causal_lm.device)
 
     def hidden_states(self, rows: list[list[int]], at: list[tuple[int, int]], **inputs) -> torch.Tensor:
-        """Last hidden states at (row, column) after one forward over right-padded rows, of shape (N, H)."""
+        """Last hidden states at (row, column) after one forward pass over right-padded rows, of shape (N, H)."""
         input_ids = self.pad(rows)
         at = torch.tensor(at, dtype=torch.long, device=input_ids.device).view(-1, 2)
         states = []

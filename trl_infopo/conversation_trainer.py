@@ -45,24 +45,24 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     - `_tool_call_loop`, to let assistant and user talk. Where no environment asks for it, TRL's own loop runs;
     - `_generate`, to make encodable what environments and the policy bring into it, and to let users speak first;
-    - `_get_tool_suffix_ids`, to render the same feedback of a batch once;
+    - `_get_tool_suffix_ids`, to render only once what several rollouts of a batch get;
     - `_generate_single_turn`, as users who speak first make the prompts of a group different;
-    - `_calculate_rewards`, to await the rewards of environments together, to refuse infinite ones, and to warn of
-      users whom the agent does not talk to;
+    - `_calculate_rewards`, to await the rewards of environments concurrently, to refuse infinite ones, and to warn
+      of users whom the agent does not talk to;
     - `_generate_and_score_completions`, so that a `sys.exit` in a reward or a `reset` does not end the run as if it
       were complete;
     - `log`, to write a completions table whatever was sampled and returned.
 
-    It takes the arguments of [`InfoPOTrainer`], which adds the method to it.
+    It takes the arguments of [`InfoPOTrainer`], which adds InfoPO to it.
 
     Attributes:
         rollout_rows (`list[dict]`):
-            The rows of the batch that is played, for a `rollout_func`, which TRL gives the prompts alone.
+            The rows of the batch that is played, for a `rollout_func`, to which TRL passes only the prompts.
     """
 
     rollout_rows: list[dict] | None = None
 
-    # Of a trainer that was not made by `__init__`, as some of TRL's tests have it
+    # Defaults for a trainer that was not made by `__init__`, as in some of TRL's tests
     _converses = False
     _progress = ProgressLine(is_main_process=False, is_shown=False)
     _episode_facts: list[dict] | None = None  # of the last batch, where there are tools or environments
@@ -96,19 +96,19 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         with tool_checks:
             super().__init__(model, reward_funcs, args=args, **kwargs)
 
-        # TRL asks one environment after the other
+        # TRL asks one environment after the other for its reward
         self._kinds = list(dict.fromkeys(factory.kind for factory in factories if factory.has_reward))
         if self._kinds:
             self.reward_funcs[-len(self._kinds) :] = [partial(self._reward_kind, kind) for kind in self._kinds]
         self._event_loop = self.async_loop if self._has_async_funcs else None
 
-        if not self.is_deepspeed_enabled:  # it keeps weights in float32 itself
+        if not self.is_deepspeed_enabled:  # DeepSpeed itself keeps weights in float32
             warn_of_idle_weights(self.model, args.learning_rate)
         self._progress = ProgressLine(self.accelerator.is_main_process, not args.disable_tqdm)
         if self._has_async_funcs:
             guard_event_loop(self.async_loop)
         if self._converses:
-            # TRL takes the methods that we call for tools, and does not see those that come with a schema
+            # TRL takes the methods that we call ourselves for tools, and does not see tools with a schema
             for name, factory in zip(self.environment_factories, factories, strict=True):
                 self._env_tools[name] = [*self._standalone_tools, *factory.tools.values()]
             self.tools = [tool for tools in self._env_tools.values() for tool in tools] or NoTools()
@@ -184,7 +184,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
         if self._converses and self._has_openings:
-            # vLLM samples as many continuations of each prompt, and takes those of a group for one
+            # With more, vLLM would sample all continuations of a group from its first prompt
             num_generations = 1
         return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
 
@@ -391,7 +391,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 Number of replies, seconds, tokens and errors.
         """
         ends = gather_object([str(reason) for reason in stop_reasons])
-        # A reason of an environment's own counts 0 where it is not there, for the mean over the steps of a log
+        # A reason of an environment's own counts 0 in batches without it, for the mean over the steps of a log
         logged = self._metrics["train" if self.model.training else "eval"]
         known = [name.removeprefix(STOP) for name in logged if name.startswith(STOP)]
         num_batches = len(logged[f"{STOP}{StopReason.ANSWERED}"])
@@ -420,7 +420,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self.log_completions and self.accelerator.is_main_process:
             prompts = [as_rows(messages) for messages in whole["prompt"]]
             completions = [as_rows(messages, is_sampled=True) for messages in whole["completion"]]
-            if "wandb" in self.args.report_to:  # its tables have no room for messages with and without calls
+            if "wandb" in self.args.report_to:  # its tables cannot mix messages with and without calls
                 prompts, completions = (
                     [text if isinstance(text, str) else as_json_text(text) for text in texts]
                     for texts in (prompts, completions)
@@ -455,7 +455,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     def _reward_kind(self, kind: type, /, environments: list, log_extra, log_metric, **kwargs) -> list[Any]:
         """
         The rewards of the environments of one class, None for the others. When TRL asks for the first class, those of
-        all are awaited together, and what the environments measured is logged. A failure waits until all processes
+        all are awaited concurrently, and what the environments measured is logged. A failure waits until all processes
         know of it.
         """
         if self._rewards is None:
@@ -481,7 +481,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         return [self._rewards[id(e)] if type(e) is kind else None for e in environments]
 
     def _check_forgotten_users(self) -> None:
-        """Nobody talks to a user whom `reset` brings and the class does not declare."""
+        """Warn of a user whom `reset` sets and the class does not declare: the agent does not talk to them."""
         forgotten = next((env for env in self.environments if find_user(env) is not None), None)
         if forgotten is None:
             return

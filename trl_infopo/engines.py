@@ -3,8 +3,8 @@
 """Two engines that run counterfactuals. They yield hidden states, to which the LM head is applied later.
 
 A trajectory consists of a trunk, the prompt and completion as they were, and its branches: for each scored turn, the
-masked observation and the action that followed. `tree` runs the trunk once, and the branches continue from its keys
-and values; `replay` runs each branch as a row of its own, from the first token on.
+masked observation and the action that followed. `tree` prefills a cache with the trunk, and the branches continue from
+its keys and values; `replay` runs each branch as a row of its own, from the first token on.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from .causal_lm import CausalLM
 from .turns import Turn
 
 
-BRANCH_TOKENS = 512  # in a forward of the tree engine: its mask has this many rows, however long the trajectory
+BRANCH_TOKENS = 512  # in a forward pass of the tree engine: its mask has this many rows, however long the trajectory
 
 
 class Branch(NamedTuple):
@@ -27,7 +27,7 @@ class Branch(NamedTuple):
     rollout: int
     turn: int
     start: int  # where the masked observation begins to differ
-    ids: list[int]  # the masked observation from there on and what followed, up to the last label and without it
+    ids: list[int]  # the masked observation from there on and what followed, up to but without the last label
     positions: list[int]  # of the labels: the tokens of the following actions, as far as the horizon reaches
     labels: list[int]  # their token ids
     lengths: list[int]  # how many of them each action has
@@ -46,7 +46,7 @@ class Trajectory(NamedTuple):
 
 
 class BranchForward(NamedTuple):
-    """One forward of the tree engine: columns of packed branches, a row for each trajectory."""
+    """One forward pass of the tree engine: columns of packed branches, a row for each trajectory."""
 
     trunk_length: int  # how much of the trunks these branches see
     rows: list[list[Branch]]
@@ -65,7 +65,28 @@ def find_branches(
     masked_observations: list[list[list[int] | None]],
     horizon: int = 1,
 ) -> tuple[torch.Tensor, list[Trajectory]]:
-    """The gains that need no forward, of shape (B, K), and the trajectories of those that do."""
+    """
+    Find the branches of rollouts: one for each turn whose gain needs a forward pass.
+
+    Args:
+        prompt_ids (`list[list[int]]`):
+            Token ids of each prompt, without padding.
+        completion_ids (`list[list[int]]`):
+            Token ids of each completion, without padding.
+        turns (`list[list[Turn]]`):
+            Turns of each completion.
+        masked_observations (`list[list[list[int] | None]]`):
+            For each turn, the token ids that replace its observation; `None` where the turn is not to be scored.
+        horizon (`int`, *optional*, defaults to `1`):
+            Number of following actions whose tokens are labels.
+
+    Returns:
+        `tuple[torch.Tensor, list[Trajectory]]`: The gains that need no forward pass, of shape `(B, K)` and NaN
+            elsewhere, and the trajectories of those that do.
+
+    Raises:
+        `ValueError`: If the inputs do not fit together, or a masked observation is empty.
+    """
     lengths = {len(prompt_ids), len(completion_ids), len(turns), len(masked_observations)}
     if len(lengths) != 1 or any(len(t) != len(m) for t, m in zip(turns, masked_observations, strict=True)):
         raise ValueError(
@@ -132,8 +153,8 @@ def batch_branches(group: list[Trajectory], batch_size: int) -> list[list[Branch
 
 def pack_branches(group: list[Trajectory]) -> list[BranchForward]:
     """
-    Branches as the tree engine runs them, the last first, so that each forward needs less of the trunks than the
-    previous one. A forward has as many as `BRANCH_TOKENS` allows; a longer branch runs alone, in several forwards.
+    Branches as the tree engine runs them, the last first, so that each forward pass needs less of the trunks than
+    the previous one. A pass has as many as `BRANCH_TOKENS` allows; a longer branch runs alone, in several passes.
     """
     max_columns = max(BRANCH_TOKENS // max(len(group), 1), 1)
     packed_rows = []
@@ -159,7 +180,7 @@ def pack_branches(group: list[Trajectory]) -> list[BranchForward]:
 def run_tree(
     policy: CausalLM, group: list[Trajectory], forwards: list[BranchForward], num_forwards: int = 0
 ) -> Iterator[Unit]:
-    """Trunks fill a cache; then their branches continue from it, in at least `num_forwards` forwards."""
+    """Prefill a cache with the trunks, and continue it with their branches, in at least `num_forwards` passes."""
     cache = DynamicCache()  # without a config: every layer keeps all keys, those beyond a sliding window too
     with_cache = {policy.cache_name: cache, "use_cache": True}
     factual = policy.hidden_states([trajectory.ids for trajectory in group], _before_actions(group), **with_cache)
@@ -205,8 +226,9 @@ def run_replay(
     policy: CausalLM, group: list[Trajectory], batches: list[list[Branch]], with_factual: bool, share_trunk: bool
 ) -> Iterator[Unit]:
     """
-    Trunks once, for the factual side; then every branch as a row of its own, from the first token on. Where the length
-    of a row changes the rotary embedding, a trunk cannot be shared: the factual side is a row per branch as well.
+    Run the trunks once, for the factual side, and then every branch as a row of its own, from the first token on.
+    Where the length of a row changes the rotary embedding, a trunk cannot be shared: the factual side is a row per
+    branch as well.
     """
     trunks = {trajectory.branches[0].rollout: trajectory.ids for trajectory in group}
     factual = {}

@@ -42,7 +42,7 @@ class Episode:
         tools (`dict[str, Callable]`):
             The tools that the policy may call, by name.
         name (`str`):
-            How errors speak of this episode.
+            Name of this episode in errors.
         completion (`list[dict]`):
             The policy's messages and what came back in between. It begins and ends with a message of the policy.
         feedback (`list[dict]`):
@@ -54,10 +54,21 @@ class Episode:
             Why it ended, or the environment's own reason if it gives one; `None` as long as it goes on.
         has_ended (`bool`):
             Whether its environment has been told that it ended.
-        prompt_ids, completion_ids, action_mask, logprobs:
-            The conversation as the policy saw and sampled it, for policies that work on tokens: token ids of the
-            prompt and of the completion, and per token of the completion 1 where it was sampled and its
-            log-probability, 0 elsewhere. `logprobs` is `None` when the generation returns none.
+        num_actions, num_replies (`int`):
+            Number of messages of the policy, and of what the user said.
+        num_tool_calls, num_tool_failures, num_tool_timeouts (`int`):
+            Number of tool calls, of those that failed, and of those that failed because they took too long.
+        num_malformed_calls, num_empty_messages (`int`):
+            Number of messages with a tool call that cannot be parsed, each of which counts as a failed call as well,
+            and of messages that said nothing.
+        reply_seconds (`float`):
+            Seconds that the user took to reply, in total.
+        prompt_ids, completion_ids (`list[int]`):
+            Token ids of the prompt and of the completion, as a policy that works on tokens saw and sampled them.
+        action_mask (`list[int]`):
+            For each token of the completion, 1 where the policy sampled it, 0 elsewhere.
+        logprobs (`list[float]`, *optional*):
+            Log-probabilities of the sampled tokens, 0 elsewhere; `None` when the generation returns none.
     """
 
     prompt: list[dict]
@@ -100,7 +111,7 @@ def visible_messages(messages: list[dict]) -> list[dict]:
             Messages of any role.
 
     Returns:
-        `list[dict]`: Messages with the roles `user` and `assistant`, each with `role` and `content` alone.
+        `list[dict]`: Messages with the roles `user` and `assistant`, each with only `role` and `content`.
     """
     visible = []
     for message, following in zip(messages, [*messages[1:], {"role": "end"}], strict=True):
@@ -130,7 +141,7 @@ def infer_stop_reason(
     max_completion_length: int,
 ) -> StopReason:
     """
-    Why an episode that TRL's own loop played has ended: there is no user, and no `done`.
+    Why an episode that TRL's own loop played has ended, where there is neither a user nor a `done`.
 
     Args:
         completion (`list[dict]`):

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feedback on actions: tool calls and user replies, run together over the episodes of a batch."""
+"""Feedback on actions: tool calls and user replies, over all episodes of a batch."""
 
 import asyncio
 import itertools
@@ -167,8 +167,8 @@ def _unknown_tool(environment: Any, name: Any) -> Callable:
 
 class RunningCalls:
     """
-    Calls that are running, a group for each episode: async ones and those of thread-safe environments at the same
-    time, others in order on the calling thread. Calls that are still running when the context is left are abandoned.
+    Calls that are running, a group for each episode: async ones and those of thread-safe environments concurrently,
+    others in order on the calling thread. Calls that are still running when the context is left are abandoned.
 
     Args:
         event_loop (`asyncio.AbstractEventLoop`, *optional*):

@@ -1,9 +1,9 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""From gains and rewards to advantages: sections 3.2 and 3.3 of InfoPO (arXiv 2603.00656) as functions of (B, K).
+"""From gains and rewards to advantages: sections 3.2 and 3.3 of InfoPO (arXiv 2603.00656), on tensors of shape (B, K).
 
-Dimension suffixes: `B` rollouts, `K` turns, `P` pools that statistics are taken over, `N` values in a pool. A pool's
-values come with `counts`, how often each one counts; 0 leaves a value out.
+Dimension suffixes: `B` rollouts, `K` turns, `G` rollouts of a group, `P` pools that statistics are taken over, `N`
+values in a pool. A pool's values come with `counts`, how often each one counts; 0 leaves a value out.
 """
 
 import math
@@ -18,15 +18,23 @@ EPS = 1e-6
 LARGEST_COEF = 1e3  # information advantages are of order 1
 AGREEMENT_DECAY = 0.95  # per step
 PRIOR_DECAY = 0.98  # per step
-PRIOR_GROUPS = 8.0  # what the prior weighs
-FULL_AGREEMENT = 0.3  # correlation
+PRIOR_GROUPS = 8.0  # weight of the prior, in groups
+FULL_AGREEMENT = 0.3  # mean correlation from which the factor is 1
 GATES = ("variance", "none")
 NORMALIZATIONS = ("group", "group_scale", "group_acts", "group_turn", "batch", "none")
 GRANULARITIES = ("turn", "token")
 
 
 class RewardRange(NamedTuple):
-    """The lowest and the highest reward of a run so far; `highest < lowest` before the first."""
+    """
+    Range of the rewards of a run so far.
+
+    Attributes:
+        lowest (`float`):
+            The lowest reward, infinity before the first one.
+        highest (`float`):
+            The highest reward, minus infinity before the first one.
+    """
 
     lowest: float = math.inf
     highest: float = -math.inf
@@ -46,14 +54,14 @@ class RewardRange(NamedTuple):
 
 class Agreement(NamedTuple):
     """
-    How well gains correlated with rewards within the groups whose rewards differ: sums over the steps so far, in which
+    How well gains correlated with rewards within the groups in which both differ: sums over the steps so far, in which
     older steps count less.
 
     Attributes:
         correlations (`float`):
             Sum of the groups' correlations.
         groups (`float`):
-            Number of these groups.
+            Number of these groups, summed likewise.
         prior (`float`):
             Trust in gains before any group was seen, which decays from 1 towards 0.
     """
@@ -64,9 +72,15 @@ class Agreement(NamedTuple):
 
     def update(self, correlations: torch.Tensor) -> "Agreement":
         """
+        The agreement after one more step.
+
         Args:
             correlations (`torch.Tensor` of shape `(P,)`):
-                What [`~trl_infopo.fusion.gain_reward_correlation`] returns.
+                Correlation of each group of the step, from [`~trl_infopo.fusion.gain_reward_correlation`]; NaN where a
+                group has none.
+
+        Returns:
+            [`~trl_infopo.fusion.Agreement`]: The agreement.
         """
         known = correlations[~correlations.isnan()]
         return Agreement(
@@ -77,7 +91,7 @@ class Agreement(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """Factor of the coefficient, in [0, 1]: 1 at a mean correlation of `FULL_AGREEMENT`, 0 at 0."""
+        """Factor of the gate, in [0, 1]: 1 at a mean correlation of `FULL_AGREEMENT` or more, 0 at 0 or less."""
         mean = (self.correlations + PRIOR_GROUPS * FULL_AGREEMENT * self.prior) / (self.groups + PRIOR_GROUPS)
         return min(max(mean / FULL_AGREEMENT, 0.0), 1.0)
 
@@ -94,7 +108,7 @@ class FusedAdvantages(NamedTuple):
         reward_std (`torch.Tensor` of shape `(B,)`):
             Standard deviation of the rewards in the rollout's group.
         gate (`torch.Tensor` of shape `(B,)`):
-            Variance gate of the rollout's group.
+            Gate of the rollout's group, its factor included.
         scale (`torch.Tensor` of shape `()`):
             Factor that shrinks the information advantages to the standard deviation of the outcome advantages.
     """
@@ -198,8 +212,8 @@ def normalize_information_gain(
     granularity: str = "turn",
 ) -> torch.Tensor:
     """
-    Turn information gains into information advantages. Statistics are never taken per turn index, which would hide a
-    bonus for length.
+    Turn information gains into information advantages. Except in `"group_turn"`, no statistics are taken per turn
+    index, which would hide a bonus for length.
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
@@ -213,7 +227,7 @@ def normalize_information_gain(
             `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
             root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
             gain. `"group_acts"` is `"group"` with the turns that have no gain counting as a gain of 0. `"group_turn"`
-            subtracts the mean of the other rollouts' turns at the same place, where a rollout that has ended counts as
+            subtracts the mean of the other rollouts' turns at the same index, where a rollout that has ended counts as
             a gain of 0, and divides by the group's standard deviation.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
@@ -243,7 +257,7 @@ def normalize_information_gain(
     shape = (1, -1) if normalization == "batch" else (-1, num_generations * information_gain.size(1))
     values_PN, counts_PN = values.reshape(shape), counts.reshape(shape)
     if normalization == "group_turn":
-        # The mean of the other rollouts' turns at the same place, what a rollout has no more of counting as 0
+        # The mean of the other rollouts' turns at the same index; a rollout that has ended counts as a gain of 0
         values_PGK = values.view(-1, num_generations, values.size(1))
         others_PGK = (values_PGK.sum(1, keepdim=True) - values_PGK) / max(num_generations - 1, 1)
         centred_PN = ((values_PGK - others_PGK).reshape(values.shape) * scored).reshape(shape)
@@ -275,7 +289,7 @@ def group_gates(
         gate (`str`, *optional*, defaults to `"variance"`):
             `"variance"`, or `"none"` for a gate of 1 everywhere.
         gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
-            Factor of the gate.
+            Factor by which the gate of each rollout is multiplied. If `None`, 1.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: Standard deviation of the rewards in the rollout's group, and its gate,
@@ -316,7 +330,7 @@ def fuse_advantages(
 
         A_k = A_outcome + coef * gate * scale * A_info_k
 
-    The arrays hold the rollouts of all processes. A rollout without a finite reward is left out of every statistic,
+    The tensors hold the rollouts of all processes. A rollout without a finite reward is left out of every statistic,
     and its advantages are 0. Source: InfoPO, adaptive variance-gated fusion; `rescale` is the authors' code.
 
     Args:
@@ -347,13 +361,13 @@ def fuse_advantages(
         only (`bool`, *optional*, defaults to `False`):
             Whether to use the rescaled information advantages alone (ablation).
         gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
-            Factor of the gate.
+            Factor by which the gate of each rollout is multiplied. If `None`, 1.
 
     Returns:
-        [`~trl_infopo.fusion.FusedAdvantages`]
+        [`~trl_infopo.fusion.FusedAdvantages`]: The fused advantages and their parts.
 
     Raises:
-        `ValueError`: If an option is unknown or not a finite number.
+        `ValueError`: If an option is unknown or out of range.
     """
     check_number("coef", coef, at_least=0, at_most=LARGEST_COEF)
     scorable = rewards.isfinite()

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate of a run has learned from its steps: the range of rewards, and whether gains go together with them."""
+"""What the gate of a run has learned from its steps: the range of rewards, and how well gains correlate with them."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ GATE_STATE = "gate_state.json"  # in checkpoints
 class AdaptiveGate:
     """
     The factor and the temperature of the variance gate, by the options `gate`, `gate_headroom`, `gate_relative` and
-    `gate_temperature`. It is given the same on all processes.
+    `gate_temperature`. All processes must give it the same rewards and gains.
 
     Args:
         args ([`InfoPOConfig`]):
@@ -25,9 +25,9 @@ class AdaptiveGate:
 
     Attributes:
         reward_range ([`~trl_infopo.fusion.RewardRange`]):
-            The rewards of training so far.
+            Range of the rewards of training so far.
         agreement ([`~trl_infopo.fusion.Agreement`]):
-            How well gains went together with rewards.
+            How well gains have correlated with rewards.
     """
 
     def __init__(self, args: InfoPOConfig):
@@ -56,12 +56,12 @@ class AdaptiveGate:
 
     @property
     def gate(self) -> str:
-        """The gate of [`~trl_infopo.fusion.fuse_advantages`] that the factor belongs to."""
+        """The gate that [`~trl_infopo.fusion.fuse_advantages`] multiplies by the factor."""
         return "none" if self.args.gate == "none" else "variance"
 
     @property
     def temperature(self) -> float:
-        """The gate's temperature in units of rewards."""
+        """The gate's temperature, in units of the reward."""
         is_relative = self.args.gate_relative and self.reward_range.width > 0
         return self.args.gate_temperature * (self.reward_range.width if is_relative else 1)
 
@@ -71,7 +71,7 @@ class AdaptiveGate:
         Path(directory, GATE_STATE).write_text(json.dumps(state), encoding="utf-8")
 
     def load(self, directory: str) -> None:
-        """Go on from a checkpoint. One of another trainer has no state, and leaves it as it is."""
+        """Load the state from a checkpoint. One of another trainer has none, which leaves the state as it is."""
         path = Path(directory, GATE_STATE)
         if path.is_file():
             state = json.loads(path.read_text(encoding="utf-8"))

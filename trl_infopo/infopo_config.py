@@ -13,7 +13,7 @@ from ._show import show
 from .fusion import LARGEST_COEF
 
 
-# Inherited options whose infinity means that there is no limit
+# Inherited options in which infinity means no limit
 UNLIMITED = {
     "delta",
     "epsilon_high",
@@ -42,13 +42,14 @@ class InfoPOConfig(GRPOConfig):
 
     [`InfoPOConfig`] inherits every parameter from [`~trl.GRPOConfig`] and adds those of InfoPO
     (https://huggingface.co/papers/2603.00656): how the information gain of a turn is scored, how it is normalized, and
-    how it is fused with the outcome. The defaults are the paper's, with the coefficient of its user-centric games.
+    how it is fused with the outcome. The defaults are the paper's, except for `gate`, with the coefficient of its
+    user-centric games.
 
     Parameters:
         info_gain_coef (`float`, *optional*, defaults to `0.5`):
             Weight of the information advantages in the fused advantage (β in the paper, which uses 0.5 for
             user-centric games, 0.3 for collaborative coding and 0.1 for tool decisions). `0.0` is GRPO, with no extra
-            forward.
+            forward pass.
         info_gain_estimator (`str`, *optional*, defaults to `"log_ratio"`):
             `"log_ratio"` compares the log-probabilities of the sampled tokens with and without the feedback (the
             paper). `"kl"` takes the exact divergence over the vocabulary at each of them: never negative, lower
@@ -68,15 +69,16 @@ class InfoPOConfig(GRPOConfig):
         info_gain_only (`bool`, *optional*, defaults to `False`):
             Whether to train on the information advantages alone, without outcome and gate (ablation).
         info_gain_engine (`str`, *optional*, defaults to `"auto"`):
-            How gains are computed. `"tree"` scores all turns of a rollout in about one and a half forwards, and needs
-            a transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn and
-            works for every model. `"auto"` probes the model at its first scoring and logs its choice.
+            How gains are computed. `"tree"` scores all turns of a rollout in about one and a half forward passes, and
+            needs a transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn
+            and works for every model. `"auto"` probes the model at its first scoring and logs its choice.
         info_gain_batch_size (`int`, *optional*):
-            Number of rows in a forward of the scoring. If `None`, the per-device batch size.
+            Number of rows in a forward pass of the scoring. If `None`, the per-device batch size.
         info_gain_min_weight (`float`, *optional*, defaults to `0.0`):
             Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. Groups with a
             smaller weight keep their outcome advantages, at no cost; their gains are then missing from the logs and
-            from statistics over the batch (`info_gain_rescale`, `"batch"`). `0.0` scores all groups.
+            from statistics over the batch (`info_gain_rescale`, `"batch"`). `0.0` scores all groups, as
+            `gate="agreement"` and `info_gain_only` need.
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
             Placeholder that replaces the feedback's content in the counterfactual. An environment can have its own, as
             an attribute `masked_feedback`.
@@ -99,9 +101,9 @@ class InfoPOConfig(GRPOConfig):
             At 1.0, each round waits for the slowest user. With less (0.5 is good if some users are slow), the policy
             acts in smaller batches, whose members depend on who answers first, so that runs with the same seed differ.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, and
-            the agent is told so; anything else that takes longer ends the run with an error. If `None`, there is no
-            limit. With a limit, functions that are not `async` run in threads of their own.
+            Seconds that a tool, a user, an `on_action`, an `on_end` or a `get_reward` may take. A tool that takes
+            longer fails, and the agent is told so; anything else that takes longer ends the run with an error. If
+            `None`, there is no limit. With a limit, functions that are not `async` run in threads of their own.
         log_information_gain (`bool`, *optional*, defaults to `False`):
             Whether to score and log gains also where they are not used for training: with `info_gain_coef=0.0`, and in
             evaluation.
@@ -125,7 +127,7 @@ class InfoPOConfig(GRPOConfig):
             work: each turn is scored on all actions within the horizon.
         gate_relative (`bool`, *optional*, defaults to `False`):
             Whether `gate_temperature` is in units of the range of the rewards seen in the run, from the lowest to the
-            highest, instead of the reward's own.
+            highest, instead of units of the reward.
         gate_headroom (`bool`, *optional*, defaults to `False`):
             Whether the gate closes as a group approaches the highest reward of the run, so that questions are no
             longer rewarded in a solved task.

@@ -49,7 +49,10 @@ class InfoPOTrainer(ConversationTrainer):
 
     - `_calculate_rewards`, to see the rewards and the messages;
     - `_generate_and_score_completions`, to score the turns of the rollouts and to replace the advantages, one per
-      rollout, by one per token. Generation, rewards, loss and everything else are inherited unchanged.
+      rollout, by one per token;
+    - `_save_rng_state` and `_load_rng_state`, to keep what the gate has learned in checkpoints.
+
+    Generation, rewards, loss and everything else are inherited unchanged.
 
     Environments may have a `user` whom the agent talks to: see [`ConversationTrainer`], its base.
 
@@ -263,7 +266,7 @@ class InfoPOTrainer(ConversationTrainer):
                     logger.warning(text)
                 else:
                     logger.info(text)
-                    if not logger.isEnabledFor(logging.INFO):  # as usual
+                    if not logger.isEnabledFor(logging.INFO):  # the default
                         self._progress.say(text)
             # TRL's log-probabilities are the factual side, unless they depend on random numbers, or on left padding
             # that the model does not simply ignore
@@ -366,7 +369,7 @@ class InfoPOTrainer(ConversationTrainer):
         return rewards
 
     def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
-        """Exclude groups in which information has too little weight from scoring. Returns their share."""
+        """Exclude from scoring the groups in which information has too little weight. Returns their share."""
         gate_factor = self._gate.factor(rewards, self.num_generations)
         _, gates = group_gates(rewards, self.num_generations, self._gate.temperature, self._gate.gate, gate_factor)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
@@ -449,7 +452,7 @@ def _per_turn(values: torch.Tensor, num_turns: list[int]) -> list[list[float | N
 
 
 def _is_random(model: nn.Module) -> bool:
-    """Whether a forward in training mode draws random numbers: dropout, or noise in a router."""
+    """Whether a forward pass in training mode draws random numbers: dropout, or noise in a router."""
     config = model.config.get_text_config().to_dict()
     noise = [value for name, value in config.items() if ("drop" in name or "jitter" in name) and value]
     return bool(noise) or any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())

@@ -1,12 +1,12 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Information gain of a turn: section 3.1 of InfoPO (arXiv 2603.00656), and the choice of the way to compute it.
+"""Information gain of a turn: section 3.1 of InfoPO (arXiv 2603.00656), and the choice of the engine.
 
     IG_k = mean over the tokens j of a_{k+1} of
                log p(a_{k+1,j} | ... a_k, o_k, a_{k+1,<j}) - log p(a_{k+1,j} | ... a_k, masked o_k, a_{k+1,<j})
 
-One forward over a trajectory, its trunk, gives the first term of every turn. The second needs only the masked o_k and
-a_{k+1} on top of what came before: a branch. Of the two [engines][trl_infopo.engines] that run branches, `tree` is
+One forward pass over a trajectory, its trunk, gives the first term of every turn. The second needs only the masked o_k
+and a_{k+1} on top of what came before: a branch. Of the two [engines][trl_infopo.engines] that run branches, `tree` is
 faster, and `replay` works for every model.
 """
 
@@ -62,7 +62,7 @@ def score_information_gain(
     Score how much the feedback of each turn changed what the agent did next.
 
     A turn has a gain if it has an observation, a masked observation and a following action. Feedback that equals its
-    masked form has a gain of exactly 0, without a forward. Dropout is off while scoring, and so are gradients. Source:
+    masked form has a gain of exactly 0, without a forward pass. Dropout and gradients are off while scoring. Source:
     InfoPO, turn-level information gain.
 
     Args:
@@ -85,19 +85,19 @@ def score_information_gain(
         temperature (`float`, *optional*, defaults to `1.0`):
             Sampling temperature, which divides the logits.
         batch_size (`int`, *optional*):
-            Rows in a forward. If `None`, all trajectories at once.
+            Number of rows in a forward pass. If `None`, all trajectories at once.
         factual_logps (`torch.Tensor` of shape `(B, T)`, *optional*):
             Log-probabilities of the completion tokens under the same policy and temperature, right-padded. With them,
-            `"replay"` needs no factual forwards if the estimator is `"log_ratio"`; otherwise they are not used.
+            `"replay"` needs no factual passes if the estimator is `"log_ratio"`; otherwise they are not used.
         max_over_processes (`Callable[[list[int]], list[int]]`, *optional*):
-            Elementwise maximum over all processes. With it, every process runs the same number of forwards, whatever
-            its number of turns, as ZeRO-3 and FSDP need.
+            Elementwise maximum over all processes. With it, every process runs the same number of forward passes,
+            whatever its number of turns, as ZeRO-3 and FSDP need.
         horizon (`int`, *optional*, defaults to `1`):
             Number of following actions whose gains are summed; everything between them is unchanged.
         token_logps (`dict[tuple[int, int], torch.Tensor]`, *optional*):
             A record to fill: keyed by rollout and turn, the log-probabilities of the tokens of the following action
-            with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs no forward are left
-            out.
+            with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs no forward pass
+            are left out.
 
     Returns:
         `torch.Tensor` of shape `(B, K)` and dtype `torch.float32`: Gains in nats per token, on the CPU. `K` is the
@@ -106,7 +106,7 @@ def score_information_gain(
 
     Raises:
         `ValueError`: If an option is unknown or out of range, if the inputs do not fit together, or if `"tree"` is
-        requested and does not support the model.
+            requested and does not support the model.
     """
     check_choice("engine", engine, ENGINES)
     check_choice("estimator", estimator, ESTIMATORS)
@@ -127,7 +127,7 @@ def score_information_gain(
     if engine == "tree" or estimator == "kl" or not share_trunk:
         factual_logps = None
 
-    # Groups of trajectories, and for each its branches in forwards, the longest first
+    # Groups of trajectories, and the branches of each in forward passes, the longest first
     batch_size = (batch_size or max(len(trajectories), 1)) if share_trunk else 1
     groups = batched(sorted(trajectories, key=count_tokens, reverse=True), batch_size)
     if engine == "tree":

@@ -41,7 +41,7 @@ def infopo_metrics(
         num_repeated (`torch.Tensor` of shape `(B,)`):
             Number of these that asked and got the same as an earlier turn of the rollout.
         num_masked_alike (`torch.Tensor` of shape `(B,)`):
-            Number of turns whose observation is the same when it is masked.
+            Number of turns whose observation equals its masked form.
         num_generations (`int`):
             Number of rollouts in a group.
         only (`bool`):
@@ -93,13 +93,13 @@ def user_metrics(calls: float, seconds: float, tokens: float, errors: float, num
 
     Args:
         calls (`float`):
-            Replies that users gave.
+            Number of replies that users gave.
         seconds (`float`):
-            Time that these took, each counted on its own although they are awaited together.
+            Seconds that these took, each counted on its own although they are awaited concurrently.
         tokens (`float`):
-            Tokens read and written by the models behind the users.
+            Number of tokens read and written by the models behind the users.
         errors (`float`):
-            Attempts of users that failed.
+            Number of attempts of users that failed.
         num_rollouts (`int`):
             Number of rollouts of the batch.
 

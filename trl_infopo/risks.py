@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Warnings about the known risks of a training: how its logs show them, and which option helps."""
+"""Warnings about the known risks of training: how the logs show them, and which option helps."""
 
 import math
 import warnings
@@ -33,7 +33,7 @@ class Means(dict):
 @dataclass(frozen=True)
 class Risk:
     """
-    A way in which a training can go wrong without an error.
+    A way in which training can go wrong without an error.
 
     Attributes:
         name (`str`):
@@ -51,7 +51,7 @@ class Risk:
 
 
 def _is_stuck(first: Means, last: Means) -> bool:
-    """Whether the reward has not risen by more than half of what rollouts of one group differ by."""
+    """Whether the reward has not risen by more than half the standard deviation of rewards within a group."""
     return last["reward"] <= first["reward"] + max(first["reward_std"], last["reward_std"]) / 2
 
 
@@ -153,8 +153,8 @@ RISKS = (
 
 class RiskCallback(TrainerCallback):
     """
-    Warns once, when the logs of a training show a known risk, of what was seen and which option helps. The risks are
-    the table [`~trl_infopo.risks.RISKS`].
+    Callback that warns once of each known risk that the logs of a run show: what was seen, and which option helps. The
+    risks are the table [`~trl_infopo.risks.RISKS`].
 
     [`InfoPOTrainer`] has one. `trainer.remove_callback(RiskCallback)` removes it.
 

@@ -43,7 +43,7 @@ def begin(
     synchronize: Callable[[bool, Exception | None], bool] | None = None,
 ) -> bool:
     """
-    Let users that have an `opening` speak first. Openings are awaited together, like replies.
+    Let users that have an `opening` speak first. Openings are awaited concurrently, like replies.
 
     What a user says is added to the prompt: to its last message if that is the user's, else as a new message. One who
     returns `None` says nothing.
@@ -65,7 +65,7 @@ def begin(
 
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
-        `ValueError`: If an environment declares a user and has none, or shares one that remembers.
+        `ValueError`: If an environment declares a user and has none, or has a scripted user of another episode.
     """
     calls, error = [], None
     try:
@@ -105,8 +105,8 @@ def converse(
     played, and those with an `on_end` how their episodes ended, when all episodes have ended.
 
     Replies, tools and `on_end`s that are `async`, and sync ones of environments with `thread_safe = True`, are awaited
-    together over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of the
-    episodes and of the calls, whatever is ready first.
+    concurrently over the whole batch. Other sync ones run in order on the calling thread. Results keep the order of
+    the episodes and of the calls, whatever is ready first.
 
     Args:
         episodes (`list[Episode]`):
@@ -124,8 +124,8 @@ def converse(
             which episodes act together depends on who answers first, and so do samples that are drawn from one random
             state.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a reply or an `on_end` may take. A tool that takes longer fails; a user that does ends
-            the run. With a limit, sync ones run in threads of their own.
+            Seconds that a tool, a reply, an `on_action` or an `on_end` may take. A tool that takes longer fails;
+            anything else that takes longer ends the run. With a limit, sync ones run in threads of their own.
         synchronize (`Callable[[bool, Exception | None], bool]`, *optional*):
             With several processes, called once a round on each, with whether any episode goes on and with an error,
             such as that of a user, if any. It raises on all processes if there was one on any, else returns whether
@@ -133,7 +133,7 @@ def converse(
 
     Raises:
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. It names the episode.
-        `ValueError`: If an environment declares a user and has none, or shares one that remembers.
+        `ValueError`: If an environment declares a user and has none, or has a scripted user of another episode.
         `RuntimeError`: If an `on_action` or an `on_end` fails. It names the episode.
     """
     synchronize = synchronize or _raise_here
@@ -165,7 +165,7 @@ def gather_rewards(
 ) -> list[Any]:
     """
     Ask environments for the rewards of their episodes: `async` ones and those of environments with `thread_safe =
-    True` together, others in order on the calling thread.
+    True` concurrently, others in order on the calling thread.
 
     Args:
         episodes (`list[Episode]`):

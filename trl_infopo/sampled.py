@@ -29,7 +29,7 @@ class SampledRollouts:
         blocks (`list[list[list[dict]]]`, *optional*):
             For each rollout, the messages of the feedback on each action; `None` where tokens are all that is known.
         exchanges (`list[list[str]]`, *optional*):
-            For each rollout, what each action asked and got.
+            For each rollout, what each action asked and got, as text.
         messages (`list[tuple[str, str]]`, *optional*):
             For traces: prompt and completion of each rollout as JSON text.
         rewards_per_func (`torch.Tensor`):
@@ -58,6 +58,8 @@ class SampledRollouts:
         self, render: Callable[[list[dict]], list[int]], tokenizer: "PreTrainedTokenizerBase"
     ) -> list[list[list[int] | None]]:
         """
+        Mask the observations of the rollouts.
+
         Args:
             render (`Callable[[list[dict]], list[int]]`):
                 Token ids of feedback. Masked feedback is rendered as the real one was, so that it differs from it in
@@ -102,6 +104,8 @@ class SampledRollouts:
 
     def count_questions(self, masked_observations: list[list[list[int] | None]]) -> torch.Tensor:
         """
+        Count what the rollouts asked, for the metrics.
+
         Args:
             masked_observations (`list[list[list[int] | None]]`):
                 For each turn, the token ids of its masked observation.
@@ -128,6 +132,8 @@ class SampledRollouts:
         self, masked_observations: list[list[list[int] | None]] | None, tokenizer: "PreTrainedTokenizerBase"
     ) -> list[list[tuple[str, str | None]]]:
         """
+        The texts of the feedback, for traces.
+
         Args:
             masked_observations (`list[list[list[int] | None]]`, *optional*):
                 For each turn, the token ids of its masked observation; `None` where nothing was scored.

@@ -106,7 +106,7 @@ class ScoredRollouts:
         turns (`list[list[Turn]]`):
             Turns of each completion.
         feedback (`list[list[tuple[str, str | None]]]`):
-            For each turn that got feedback, its text and the placeholder; `None` where nothing was scored.
+            For each turn that got feedback, its text and that of its masked form, `None` where nothing was scored.
         rewards (`dict[str, list[float]]`):
             Rewards of each function, NaN where it returned None.
         reward (`list[float]`):
@@ -115,8 +115,8 @@ class ScoredRollouts:
             The trainer's own advantages.
         episodes (`list[dict[str, Any]]`):
             The end of each rollout, its tools and its user, by the name of the column.
-        information_gain (`torch.Tensor`, *optional*):
-            Gain of each turn, of shape `(B, K)`.
+        information_gain (`torch.Tensor` of shape `(B, K)`, *optional*):
+            Gain of each turn, in nats per token; NaN where a turn has none.
         fused ([`~trl_infopo.fusion.FusedAdvantages`], *optional*):
             Fused advantages of the rollouts of all processes.
         token_logps (`dict[tuple[int, int], torch.Tensor]`):
@@ -193,7 +193,7 @@ class ScoredRollouts:
 class TraceWriter(TrainerCallback):
     """
     Callback that writes rollouts of the latest batch whenever something is logged: one file per logged step and
-    process, which is complete or not there.
+    process, written atomically.
 
     Args:
         max_rollouts (`int`):

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 MALFORMED_CALL = "{'error': 'The tool call could not be parsed.'}"
 """
-All that an agent is told whose tool call cannot be parsed. It is never masked, so that its gain is exactly 0: no new
-way to be unreadable must be worth anything.
+All that an agent is told when its tool call cannot be parsed. It is never masked, so that its gain is exactly 0:
+otherwise a policy could earn gains by new ways of writing calls that cannot be parsed.
 """
 
 EMPTY_MESSAGE = "Your message was empty."
 """
-All that an agent is told whose message has neither text nor a call, where there is a user, who is not asked to answer
-it. Never masked either.
+All that an agent is told when its message to a user has neither text nor a call. The user does not get the message. It
+is never masked either.
 """
 
 
@@ -140,7 +140,7 @@ def render_feedback(
         chat_template (`str`, *optional*):
             Template to use instead of the tokenizer's own.
         prefixes (`dict[str, list[int]]`, *optional*):
-            A record to fill and to use again with the same tokenizer, template and tokens that end an action: the
+            A cache to fill, and to pass again with the same tokenizer, template and tokens that end an action: the
             tokens before a user message. With it, all replies but the first are rendered once instead of three times.
         **chat_template_kwargs:
             Passed on to the template.
@@ -150,7 +150,7 @@ def render_feedback(
 
     Raises:
         `ValueError`: If the template renders an action, up to a token that ends it, differently when something follows
-        it.
+            it.
     """
     question = {"role": "user", "content": "dummy"}
     is_tool = feedback[0]["role"] == "tool"
@@ -197,7 +197,7 @@ def render_feedback(
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning."""
+    """Length of the common prefix."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
@@ -210,7 +210,7 @@ def content_text(content: str | list) -> str:
             Text, or blocks.
 
     Returns:
-        `str`: The text of all blocks, one after the other; the type of a block, as `<image>`, where it has none.
+        `str`: The text of all blocks, one after the other; a block without text is written as its type, `<image>`.
     """
     if isinstance(content, str):
         return content
@@ -221,9 +221,9 @@ def content_text(content: str | list) -> str:
 
 def mask_messages(messages: list[dict], placeholder: str) -> list[dict]:
     """
-    Replace the content of messages, structured content by one block of text, and keep everything else. Messages that
-    say that a call could not be parsed ([`MALFORMED_CALL`]) or that a message was empty ([`EMPTY_MESSAGE`]) are not
-    masked.
+    Replace the content of messages by the placeholder, structured content by one block of text, and keep everything
+    else. Messages that say that a call could not be parsed ([`MALFORMED_CALL`]) or that a message was empty
+    ([`EMPTY_MESSAGE`]) are not masked.
 
     Args:
         messages (`list[dict]`):

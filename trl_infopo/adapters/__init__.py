@@ -1,3 +1,3 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environments of others as they are, each in a module of its own that imports its upstream when it is needed."""
+"""Third-party environments, unmodified, each in a module of its own that imports the package when it is needed."""

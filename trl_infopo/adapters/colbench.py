@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""ColBench's backend tasks from the file of its data, with our sandbox and our words: nothing of its code is here."""
+"""ColBench's backend tasks from its data file, with our own sandbox and prompts: none of its code is used."""
 
 import ast
 import asyncio
@@ -40,7 +40,8 @@ nothing else. Never quote or write code. Where the function settles nothing, say
 ACKNOWLEDGEMENT = "The code was handed in."
 MAX_SENTENCES, MAX_CHARACTERS = 2, 400
 COLUMNS = ("problem_description", "ground_truth", "test_cases")
-# Below a submission: a call as text, and its result in JSON types. What JSON has not is told apart by its `repr`
+# Appended to a submission: makes a call, given as text, and returns its result in JSON types. What JSON lacks is told
+# apart by its `repr`
 CALLER = """
 
 
@@ -158,11 +159,11 @@ class ColbenchEnv:
 
 class BriefUser:
     """
-    A user who says no more than two sentences and 400 characters, as ColBench's.
+    A user who says no more than two sentences and 400 characters, like ColBench's.
 
     Args:
         user ([`~trl_infopo.users.UserSimulator`]):
-            Who speaks.
+            The user whose replies are cut.
     """
 
     def __init__(self, user: UserSimulator):
@@ -206,7 +207,7 @@ def run_truth(code: str, calls: tuple[str, ...], isolated: bool) -> tuple[Outcom
     What the calls of a task give with its ground truth.
 
     Raises:
-        `ValueError`: If it does not run.
+        `ValueError`: If the ground truth does not run.
     """
     result = run_calls(code, calls, isolated)
     if result.error:

@@ -27,7 +27,7 @@ REWARDS = ("last", "sum")
 OURS = ("prompt", "environment")  # columns that are no arguments of a server's `reset`
 HIDDEN = ("metadata", "info", "reward", "done", "score", "correct_answer")  # of an observation, unless asked for
 NOTHING = "{}"  # an observation that shows nothing
-FATAL = ("transport_error", "timeout")  # of the errors that OpenEnv has for tools: the others are the agent's
+FATAL = ("transport_error", "timeout")  # OpenEnv's errors of tools that end the run: the others are the agent's
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,32 @@ class OpenEnvSpec:
     environment, so that `trl-infopo` takes it as an import path.
 
     Each episode has a connection of its own, from its `reset` to its end. A server that cannot be reached, does not
-    answer in time, hangs up or answers what is no answer ends the run with the name of the episode. Connecting and
-    resetting are tried again before; a step never is, as it may have had its effect.
+    answer in time, hangs up or sends an invalid answer ends the run with an error that names the episode. Connecting
+    and resetting are retried first; a step never is, as it may have had its effect.
 
     Args:
         base_url (`str`):
             Address of the server, such as `"http://localhost:8000"`.
         mode (`str`, *optional*, defaults to `"tools"`):
-            How the agent acts: `"tools"` calls the server's MCP tools, `"action"` calls one tool, `act`, with the
-            fields of the server's action, `"text"` speaks, and each message is a move.
+            How the agent acts. In `"tools"`, it calls the server's MCP tools; in `"action"`, it calls one tool, `act`,
+            with the fields of the server's action; in `"text"`, it writes plain messages, and each of them is a move.
         prompt (`str`, *optional*, defaults to `""`):
-            What the agent is told before what the server shows at the reset, in the rows of the data sets.
+            Prompt in the rows of the datasets, to which what the server shows at the reset is added.
         num_tasks (`int`, *optional*, defaults to `1000`):
             Number of rows to train on. Each has a seed of its own, which a server may use.
         num_eval_tasks (`int`, *optional*, defaults to `100`):
             Number of rows to evaluate on, with other seeds.
         observation_fields (`Sequence[str]`, *optional*):
-            Fields of an observation that the agent is shown: one text as it is, others as JSON. If `None`, the
+            Fields of an observation that the agent is shown: a single text as it is, all else as JSON. If `None`, the
             messages of a TextArena game, or all fields but those that are known to hold rewards and answers.
         text_field (`str`, *optional*):
-            In the mode `"text"`, the field of an action that the message becomes. If `None`, its only text.
+            In the mode `"text"`, the field of an action that the message becomes. If `None`, its only text field.
         reward (`str`, *optional*, defaults to `"last"`):
             The reward of an episode, from those that the server gives to the reset and the steps: `"last"`, as
             OpenEnv's own rollouts take it, or `"sum"`.
         default_reward (`float`, *optional*):
-            Reward of an episode in which the server gave none. If `None`, it is left out of a training and is an
-            error in an evaluation.
+            Reward of an episode in which the server gave none. If `None`, such an episode is left out of training,
+            and is an error in evaluation.
         tell_errors (`bool`, *optional*, defaults to `False`):
             Whether the agent is told of an exception in a step, for servers that raise one on a wrong move. Otherwise
             it ends the run.
@@ -72,7 +72,11 @@ class OpenEnvSpec:
         attempts (`int`, *optional*, defaults to `3`):
             How often connecting and resetting are tried, with pauses of 0.5 s, 1 s, 2 s and so on.
         headers (`dict[str, str]`, *optional*):
-            Headers of the connection, such as those of an authorization.
+            Headers of the connection, such as one for authorization.
+
+    Raises:
+        `ImportError`: If `websockets` is not installed.
+        `ValueError`: If an argument is out of range.
 
     Example:
 
@@ -214,11 +218,11 @@ class OpenEnvSpec:
 
 def openenv_environment(**options) -> "OpenEnvGame":
     """
-    Make an environment, for files of options that name what makes it and with what.
+    Make an environment, for configuration files that name a function and its arguments.
 
     Args:
         **options:
-            Those of [`OpenEnvSpec`].
+            Arguments of [`OpenEnvSpec`].
 
     Returns:
         [`OpenEnvGame`]: The environment.
@@ -228,13 +232,13 @@ def openenv_environment(**options) -> "OpenEnvGame":
 
 def openenv_dataset(split: str = "train", **options) -> "Dataset":
     """
-    The tasks, for files of options.
+    The tasks, for configuration files.
 
     Args:
         split (`str`, *optional*, defaults to `"train"`):
             `"train"` or `"test"`.
         **options:
-            Those of [`OpenEnvSpec`].
+            Arguments of [`OpenEnvSpec`].
 
     Returns:
         [`~datasets.Dataset`]: The rows.
@@ -265,12 +269,12 @@ class World:
         self.arguments = arguments
 
     def opening(self, messages: list[dict]) -> str | None:
-        """Reset the server's environment. Those of a batch are awaited together."""
+        """Reset the server's environment. The resets of a batch are awaited concurrently."""
         text = self.environment._open(self.arguments)
         return None if text == NOTHING else text
 
     def reply(self, messages: list[dict]) -> str | None:
-        """Make the agent's message a move."""
+        """Play the agent's message as a move."""
         return self.environment._answer(messages[-1]["content"])
 
 
@@ -329,7 +333,7 @@ class OpenEnvGame:
         """Keep the reward, and say what the agent is shown."""
         self._keep(answer)
         text = _show_observation(answer["observation"], self.spec.observation_fields)
-        # Games that show all that was said before, each time
+        # Some games repeat all that was said before
         new = text.removeprefix(self._shown) if self._shown else text
         self._shown = text
         return new.strip("\n") if new.strip() else text

@@ -19,7 +19,7 @@ LARGEST_MESSAGE = 100 * 2**20  # bytes, as OpenEnv's own client has it
 
 
 class RefusedAction(ValueError):
-    """The server did not take an action of the agent's, who is told."""
+    """The server refused an action of the agent, who is told so."""
 
 
 class Session:
@@ -81,13 +81,13 @@ class Session:
                 answer = self._connection.recv(timeout=self.spec.timeout)
             except TimeoutError:
                 raise self.failure(f"did not answer within {self.spec.timeout:g} s") from None
-            except Exception as error:  # websockets has its own, below which are those of sockets
+            except Exception as error:  # websockets raises its own errors, and those of sockets
                 raise self.failure(f"hung up: {show(error)}") from error
             self._is_waiting = False
             return self._read(answer, kind)
         except RefusedAction:
             raise
-        except BaseException:  # a limit of others too: a late answer must not be taken for the next one
+        except BaseException:  # also at a time limit of others: a late answer must not be taken for the next one
             self.close()
             raise
 
@@ -145,7 +145,7 @@ class Session:
 
 def find_address(base_url: str, scheme: str, path: str) -> str:
     """
-    The address of something on a server.
+    The URL of an endpoint of a server.
 
     Args:
         base_url (`str`):
@@ -153,10 +153,10 @@ def find_address(base_url: str, scheme: str, path: str) -> str:
         scheme (`str`):
             `"http"` or `"ws"`, which is encrypted where that of the server is.
         path (`str`):
-            What is asked for.
+            Path of the endpoint.
 
     Returns:
-        `str`: The address.
+        `str`: The URL.
     """
     parts = urlsplit(base_url)
     secure = "s" if parts.scheme in ("https", "wss") else ""
@@ -165,7 +165,7 @@ def find_address(base_url: str, scheme: str, path: str) -> str:
 
 def import_websockets() -> Any:
     """
-    Import what opens a connection.
+    Import the function that opens a connection.
 
     Returns:
         `Callable`: `websockets.sync.client.connect`.
@@ -184,7 +184,7 @@ def import_websockets() -> Any:
 
 
 def _tell_errors(errors: Any) -> str:
-    """What pydantic has against an action, without addresses of its documentation."""
+    """Pydantic's errors about an action, without links to its documentation."""
     if not isinstance(errors, list) or not all(isinstance(error, dict) for error in errors):
         return ""
     return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg')}" for error in errors)

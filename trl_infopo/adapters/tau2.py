@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 DOMAINS = ("airline", "retail", "telecom")
-# How upstream calls what ended an episode from our side
+# Upstream's names of the reasons for which we end an episode
 ENDS = {StopReason.MAX_TURNS: "MAX_STEPS", StopReason.MAX_TOKENS: "CONTEXT_WINDOW_EXCEEDED"}
 
 
 class Tau2Env:
     """
     A task of [τ²-bench](https://github.com/sierra-research/tau2-bench): a customer of an airline, a shop or a provider
-    of mobile phones, who has tools of their own in `telecom`, talks to the agent, who has tools and a policy.
+    of mobile phones, who has tools of their own in `telecom`, talks to the agent, who has tools and a policy text.
 
     The episode is upstream's own: its orchestrator passes the messages, runs the tools, counts steps and errors, and
     asks its user simulator; its evaluator scores what it has recorded. Only the agent's messages come from elsewhere.
 
-    - **Observation**: the customer's messages and the results of the tools, as upstream writes them. The policy is the
-      system prompt that upstream gives its agents, and its greeting follows, see [`tau2_dataset`].
+    - **Observation**: the customer's messages and the results of the tools, as upstream writes them. The prompt holds
+      upstream's system prompt for its agents, with the policy text, and its greeting: see [`tau2_dataset`].
     - **Tools**: those of the domain. Names that are not there and wrong arguments count as upstream's errors.
     - **Reward**: upstream's, 0 or 1. Its parts are in `metrics`: `reward_db`, `reward_communicate` and whatever else
       the task is scored by, `steps` and `errors`.
     - **End**: in upstream's words, `user_stop`, `max_steps` or `too_many_errors`, or in ours where our limits end it.
 
-    Where the simulator or the judge fails, the attempt is repeated, and then the run ends with
+    Where the simulator or the judge fails, the attempt is retried. When no attempts are left, the run ends with
     [`~trl_infopo.users.UserSimulatorError`]. Nothing is scored that was not played to its end.
 
     Models are named as in litellm, which reads their keys from the variables of their providers, such as
@@ -60,7 +60,7 @@ class Tau2Env:
         max_steps (`int`, *optional*, defaults to `200`):
             Largest number of upstream's steps: messages, and results of the tools of a message, of both sides.
         max_errors (`int`, *optional*, defaults to `10`):
-            Number of errors of tools, of both sides, that end the episode.
+            Number of tool errors, of both sides, at which the episode ends.
         seed (`int`, *optional*):
             Seed that is sent with the simulator's requests.
         timeout (`float`, *optional*, defaults to `60.0`):
@@ -175,13 +175,13 @@ class Tau2Env:
         )
         self.orchestrator._run_start_time, self.orchestrator._run_start_perf = tau2.get_now(), time.perf_counter()
         self.orchestrator.initialize()
-        self._results = []  # of the agent's last message, by the tool's name, as long as they were not asked for
+        self._results = []  # of the agent's last message, each with its tool's name, until they are asked for
         self._message, self._num_calls = None, 0
         self.simulation, self.metrics, self.done = None, {}, False
         self.user = Tau2User(self)
 
     def on_action(self, message: dict) -> None:
-        """What the agent does next, whole: upstream's messages hold text and all calls."""
+        """Take the agent's next message as a whole: upstream's messages hold the text and all calls."""
         tau2 = load_upstream()
         text = visible_messages([{"role": "assistant", "content": message.get("content") or ""}])[0]["content"]
         functions = [call["function"] for call in message.get("tool_calls") or []]
@@ -191,7 +191,7 @@ class Tau2Env:
                 name, arguments = function["name"], function["arguments"]
                 calls.append(tau2.ToolCall(id=f"call_{self._num_calls}", name=name, arguments=arguments))
                 self._num_calls += 1
-        # Arguments that are no object reach no tool, and upstream has no word for them
+        # Arguments that are no object reach no tool, and upstream cannot represent them
         self.orchestrator.num_errors += len(functions) - len(calls)
         self._results.clear()
         self._message = None
@@ -203,7 +203,7 @@ class Tau2Env:
             self._check_end()
 
     def call_tool(self, name: str, arguments: dict) -> str:
-        """What a tool gives the agent, an error included. The calls of a message run together, as upstream does it."""
+        """The result of a tool, or its error. All calls of a message are run with the first, as upstream runs them."""
         if self._message is not None:
             if self.done:  # the user said goodbye in their opening
                 raise RuntimeError("The conversation has ended.")
@@ -211,7 +211,7 @@ class Tau2Env:
             calls, self._message = self._message.tool_calls, None
             results = self.orchestrator.trajectory[-len(calls) :]
             self._results = [(call.name, result.content) for call, result in zip(calls, results, strict=True)]
-        # Calls of the trainer's own `tools` among them are nobody's here
+        # Results of the trainer's own `tools` among them are never asked for
         return self._results.pop([called for called, _ in self._results].index(name))[1]
 
     def on_end(self, reason: str) -> str | None:
@@ -301,7 +301,7 @@ def tau2_dataset(domain: str = "retail", split: str = "train", num_tasks: int | 
         domain (`str`, *optional*, defaults to `"retail"`):
             `"airline"`, `"retail"` or `"telecom"`.
         split (`str`, *optional*, defaults to `"train"`):
-            Split of upstream's: `"train"`, `"test"`, or `"base"` for both.
+            Upstream's split: `"train"`, `"test"`, or `"base"` for both.
         num_tasks (`int`, *optional*):
             Number of tasks, the first ones. If `None`, all.
 

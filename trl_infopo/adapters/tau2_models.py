@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""The language models of τ²-bench, its user simulator and its judge: at any endpoint, and loud where they fail."""
+"""The language models of τ²-bench, its user simulator and its judge: at any endpoint, and never failing in silence."""
 
 import json
 import os
@@ -33,7 +33,7 @@ _judge: ContextVar[tuple["LanguageModel", Any] | None] = ContextVar("judge", def
 
 class LanguageModel:
     """
-    A model that upstream asks through litellm, with attempts of ours.
+    A model that upstream asks through litellm, with our own retries.
 
     Args:
         role (`str`):
@@ -124,7 +124,7 @@ def _is_final(status: Any) -> bool:
 @cache
 def load_upstream() -> SimpleNamespace:
     """
-    What is used of τ²-bench.
+    Import what is used of τ²-bench.
 
     Raises:
         `ImportError`: If it is not installed, or its data is not found.
@@ -193,7 +193,7 @@ def load_upstream() -> SimpleNamespace:
             return reply, state
 
     def judge(model, messages, **options):
-        """What upstream's judge is asked with, whose model is a constant."""
+        """Replaces the function that asks upstream's judge, whose model is a constant."""
         if _judge.get() is None:
             return generate(model=model, messages=messages, **options)
         language_model, task = _judge.get()
@@ -263,10 +263,10 @@ def judged_by(model: LanguageModel, task: Any) -> Iterator[None]:
 
 def check_verdict(text: str, num_assertions: int) -> None:
     """
-    Upstream takes what a judge left out for met.
+    Check a judge's verdict: upstream counts assertions that it leaves out as met.
 
     Raises:
-        `ValueError`: If a judge did not say of each assertion whether it is met.
+        `ValueError`: If it does not say of each assertion whether it is met.
     """
     verdict = json.loads(text)
     results = verdict.get("results") if isinstance(verdict, dict) else None

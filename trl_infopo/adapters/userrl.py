@@ -31,7 +31,7 @@ REPOSITORY = "https://github.com/SalesforceAIResearch/UserRL"
 TESTED = "cf55a30"
 NOWHERE = "https://localhost.invalid"  # the address that gyms are given: our client answers in its place
 
-# What gyms say of themselves when their simulator was of no use, and they made an answer up
+# What gyms say when they could not use their simulator's answer, and made one up
 TRAVEL_EXCUSES = ("Judging of agent's latest utterance failed", "Responding system met some issues")
 SEARCH_EXCUSES = ("Search failed:", "Search Error:", "Error processing action:")
 TAU_EXCUSES = ("Error communicating with user:",)
@@ -44,8 +44,8 @@ class UserRLSpec:
     takes it as an import path.
 
     Prompts, tasks, the tool `interact_with_env`, simulators and rewards are those of UserRL, which is not on PyPI: its
-    code and data are read from a checkout. What it lacks is that a failure ends the run: its gyms answer with a text
-    of their own where the simulator does not, which is a [`~trl_infopo.users.UserSimulatorError`] here.
+    code and data are read from a checkout. Unlike there, a failure ends the run: where the simulator does not answer,
+    UserRL's gyms make up a text of their own, which is a [`~trl_infopo.users.UserSimulatorError`] here.
 
     Args:
         gym (`str`):
@@ -60,8 +60,8 @@ class UserRLSpec:
         api_key (`str`, *optional*):
             Key for it. If `None`, the environment variable `OPENAI_API_KEY`.
         max_steps (`int`, *optional*, defaults to `15`):
-            Largest number of steps in an episode, as UserRL counts them. `max_turns` ends an episode too, unscored
-            from then on.
+            Largest number of steps in an episode, as UserRL counts them. `max_turns` ends an episode too, with the
+            rewards so far.
         timeout (`float`, *optional*, defaults to `60.0`):
             Seconds that an attempt of the simulator may take.
         max_retries (`int`, *optional*, defaults to `4`):
@@ -69,10 +69,14 @@ class UserRLSpec:
         backoff (`float`, *optional*, defaults to `1.0`):
             Seconds before the first retry, doubled with each further one.
         max_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of requests to an endpoint that are under way at once.
+            Largest number of concurrent requests to an endpoint.
         data (`str`, *optional*):
-            Folder of the data sets below `data` in the checkout, such as `"travel22_multiturn_onechoice"`. If `None`,
+            Folder of the datasets below `data` in the checkout, such as `"travel22_multiturn_onechoice"`. If `None`,
             the gym's.
+
+    Raises:
+        `ImportError`: If there is no checkout of UserRL, or `openai` is not installed and the gym has a simulator.
+        `ValueError`: If an argument is out of range, or the simulator has no API key.
 
     Example:
 
@@ -201,7 +205,7 @@ class UserRLSpec:
         return package
 
     def _make(self, task: str) -> Any:
-        """UserRL's environment of a task, as its own trainings make it."""
+        """UserRL's environment of a task, as its own training runs make it."""
         config = getattr(importlib.import_module(f"{self._gym.package}.config"), self._gym.config)()
         settings = {"max_steps": self.max_steps, "data_mode": "single", "data_source": task, "seed": None}
         if self.gym == "tau":
@@ -217,11 +221,11 @@ class UserRLSpec:
 
 def userrl_environment(**options) -> "UserRLEnv":
     """
-    Make an environment, for files of options that name what makes it and with what.
+    Make an environment, for configuration files that name a function and its arguments.
 
     Args:
         **options:
-            Those of [`UserRLSpec`].
+            Arguments of [`UserRLSpec`].
 
     Returns:
         [`UserRLEnv`]: The environment.
@@ -231,13 +235,13 @@ def userrl_environment(**options) -> "UserRLEnv":
 
 def userrl_dataset(split: str = "train", **options) -> "Dataset":
     """
-    The tasks, for files of options.
+    The tasks, for configuration files.
 
     Args:
         split (`str`, *optional*, defaults to `"train"`):
             `"train"` or `"test"`.
         **options:
-            Those of [`UserRLSpec`].
+            Arguments of [`UserRLSpec`].
 
     Returns:
         [`~datasets.Dataset`]: The rows.
@@ -276,7 +280,7 @@ class World:
         self.environment = environment
 
     async def opening(self, messages: list[dict]) -> None:
-        """Make the gym, which may ask its simulator. Those of a batch are awaited together; the prompt says it all."""
+        """Make the gym, which may ask its simulator, and say nothing. Those of a batch are awaited concurrently."""
         await self.environment._open()
 
     def reply(self, messages: list[dict]) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What UserRL's gyms are, and the way from them to their simulators, which they would hide the failures of."""
+"""UserRL's gyms, and the client that answers their requests: gyms would hide failures of their simulators."""
 
 import asyncio
 import json
@@ -22,21 +22,21 @@ class Gym:
 
     Attributes:
         folder (`str`):
-            Its folder below `gyms`, which is also its name in the data sets.
+            Its folder below `gyms`, which is also its name in the datasets.
         package (`str`):
             Name of its package.
         env, config (`str`):
             Names of its classes.
         data (`str`):
-            Its data sets, a pattern of folders below `data`.
+            Folder of its datasets below `data`.
         asks (`tuple[str, str]`, *optional*):
             Module and name of what asks its simulator.
         keys (`tuple[frozenset, ...]`):
-            What an answer of its simulator must hold, all of one of them. None where it is plain text.
+            Sets of keys, of one of which an answer of its simulator must hold all. Empty where it is plain text.
         is_literal (`bool`):
             Whether it reads an answer as a literal of Python, not as JSON.
         options (`tuple[tuple[str, Any], ...]`):
-            Options of its own that its trainings upstream set.
+            Options of its own that its training runs upstream set.
     """
 
     folder: str
@@ -103,7 +103,7 @@ GYMS = {
 
 
 class EndpointFailure(BaseException):
-    """The simulator gave no answer. No `Exception`, as gyms catch those, and answer with a text of their own."""
+    """The simulator gave no answer. Not an `Exception`, as gyms catch those, and answer with a text of their own."""
 
 
 current_simulator: ContextVar["Simulator | None"] = ContextVar("simulator", default=None)
@@ -166,7 +166,7 @@ def _read_literal(text: str) -> Any:
 
 
 def redirect(module: ModuleType, name: str) -> None:
-    """Let a module of UserRL's ask our client, wherever one of our environments is what runs."""
+    """Let a module of UserRL ask our client, wherever one of our environments runs."""
     theirs = getattr(module, name)
     if hasattr(theirs, "is_ours"):
         return
@@ -184,7 +184,7 @@ def redirect(module: ModuleType, name: str) -> None:
 
 
 def _make_client(theirs: Any, *args, **kwargs) -> Any:
-    """Stands for `openai.AsyncOpenAI`."""
+    """Stands in for `openai.AsyncOpenAI`."""
     simulator = current_simulator.get()
     if simulator is None:
         return theirs(*args, **kwargs)
@@ -196,7 +196,7 @@ def _make_client(theirs: Any, *args, **kwargs) -> Any:
 
 
 def _complete(theirs: Any, *args, **kwargs) -> Any:
-    """Stands for `litellm.completion`, on a thread beside the event loop."""
+    """Stands in for `litellm.completion`, on a thread beside the event loop."""
     simulator = current_simulator.get()
     if simulator is None:
         return theirs(*args, **kwargs)

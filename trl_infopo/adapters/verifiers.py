@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environments of `verifiers`: its tasks, harnesses and rewards, with the policy in training behind its endpoint."""
+"""Environments of `verifiers`: its tasks, harnesses and rewards, with the policy in training behind our endpoint."""
 
 import asyncio
 import atexit
@@ -56,11 +56,15 @@ class VerifiersSpec:
             Which of the environment's agents is the policy, if there are several. The others need a `client` and a
             `model` of their own.
         num_tasks (`int`, *optional*):
-            How many of its tasks to train on, from the first. If `None`, all, or all that `num_eval_tasks` leaves.
+            Number of its tasks to train on, the first ones. If `None`, all, or all that `num_eval_tasks` leaves.
         num_eval_tasks (`int`, *optional*, defaults to `0`):
-            How many of the tasks after those to evaluate on.
+            Number of tasks to evaluate on, those that follow.
         **options:
             Options of [`~trl_infopo.serving.HarnessRollouts`].
+
+    Raises:
+        `ImportError`: If a supported version of `verifiers` is not installed.
+        `ValueError`: If an argument is out of range, or does not fit the taskset.
 
     Example:
 
@@ -182,7 +186,7 @@ class VerifiersSpec:
         return trace
 
     async def _serve(self) -> None:
-        """Hold what the episodes share, from the first to the end."""
+        """Keep what the episodes share, from the first one to the end."""
         if self._serving is None or self._serving.done():
             self._ready, self._stopping = asyncio.Event(), asyncio.Event()
             self._serving = asyncio.create_task(self._hold())
@@ -213,7 +217,7 @@ class VerifiersSpec:
 
 
 def _prompt(data: Any) -> list[dict[str, str]]:
-    """What a task begins with, for groups and logs: the harness makes the conversation's own beginning of it."""
+    """What a task begins with, for groups and logs: the harness makes the beginning of the conversation from it."""
     messages = [] if data.system_prompt is None else [{"role": "system", "content": data.system_prompt}]
     if isinstance(data.prompt, list):
         messages += [{"role": message.role, "content": _text(message.content)} for message in data.prompt]

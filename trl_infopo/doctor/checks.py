@@ -21,7 +21,7 @@ from .playing import Play, Result
 # Special tokens of the chat templates of published models
 SPECIAL = re.compile(r"<\|[\w-]+\|>|</?(?:s|think|tool_call|tool_response|start_of_turn|end_of_turn)>|\[/?INST\]")
 CHARACTERS_PER_TOKEN = 4  # roughly, where there is no tokenizer
-USUAL = 0.8  # share of what came from a tool from which a text counts as its acknowledgement
+USUAL = 0.8  # share of what came from a tool above which a text counts as its acknowledgement
 
 
 def check_factory(checkup: Checkup, environment_factory: Callable, rows: list[dict]) -> CheckedFactory | None:

@@ -56,15 +56,15 @@ def check_environment(
             The tasks: rows with a conversational `prompt` and what the environment's `reset` takes. If not given, one
             row with a greeting.
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]`, *optional*):
-            Path or hub id of a model, or a model and its tokenizer. It plays the same number of episodes, sampled as
+            Path or Hub id of a model, or a model and its tokenizer. It plays the same number of episodes, sampled as
             in training, and the gains of its feedback are scored.
         num_episodes (`int`, *optional*, defaults to `16`):
             Number of episodes.
         max_turns (`int`, *optional*, defaults to `32`):
             Largest number of actions in an episode.
         max_completion_length (`int`, *optional*, defaults to `2048`):
-            Number of tokens that a completion may have in training. Without a policy, a token counts as four
-            characters.
+            Number of tokens that a completion may have in training. Without a policy, four characters count as
+            a token.
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
             The placeholder of the training, if the environment has none of its own.
         feedback_timeout (`float`, *optional*, defaults to `60.0`):

@@ -25,7 +25,7 @@ class Finding:
         name (`str`):
             What it is about.
         level (`str`):
-            `"error"` if it breaks or misleads a training, `"warning"` if it may be intended.
+            `"error"` if it breaks or misleads training, `"warning"` if it may be intended.
         seen (`str`):
             What was seen: in which episode, and the text.
         way_out (`str`):

@@ -47,7 +47,7 @@ class Play:
     was_done: bool  # before the first action
 
     def transcript(self) -> list[str]:
-        """Everything that an agent and a training see of it."""
+        """Everything that the agent and the trainer see of it."""
         messages = self.episode.prompt + self.episode.completion + self.episode.feedback
         return [*map(safe_repr, messages), f"stop reason {self.episode.stop_reason}", f"reward {self.reward}"]
 

@@ -187,4 +187,4 @@ ENVIRONMENTS = {
         summary="breaks the code of Mastermind, in plain text",
     ),
 }
-"""The built-in environments by the names that commands know them by."""
+"""The built-in environments, by their names on the command line."""

@@ -27,8 +27,8 @@ SLOTS = {
 KINDS = {"table": ["city", "day", "size"], "lesson": ["day", "time", "music"]}
 LARGE_KINDS = {"party": ["city", "day", "size", "food"], "show": ["city", "size", "time", "music"]}
 
-# Nothing new has one wording: no wish, said before, booked. An acknowledgement of its own would be surprising after a
-# booking, and information gain would teach the agent to book at once.
+# Feedback that says nothing new has one wording: no wish, said before, booked. An acknowledgement of its own would be
+# surprising after a booking, and information gain would teach the agent to book at once.
 NEUTRAL = "i have nothing to add"
 UNKNOWN_SLOT = "there is no such slot"
 CLOSED = "the booking is closed"
@@ -43,8 +43,8 @@ class BookingEnv:
     the music. The user tells each wish once. The agent may book at any time, but only an agent that first asks the
     right questions can book correctly.
 
-    - **Observation**: the request (`"i need a table please"`) comes with the prompt, the user's answers and the
-      acknowledgement of a booking come as tool results. No observation depends on the reward.
+    - **Observation**: the request (`"i need a table please"`) comes with the prompt; the user's answers and
+      the acknowledgement of a booking come as tool results. No observation depends on the reward.
     - **Tools**: `ask` questions the user about one slot, `book` makes the booking.
     - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
     - **End**: the first booking counts and closes the episode. Later calls only say so.
@@ -55,7 +55,7 @@ class BookingEnv:
         persona (`str`, *optional*, defaults to `"plain"`):
             Manner of speaking of the user, a persona of [`~trl_infopo.users.ScriptedUser`]. With another one, a policy
             can be tested with users that it was not trained with. The quick start's tokenizer lacks words that only
-            they use.
+            other personas use.
         min_questions (`int`, *optional*, defaults to `0`):
             Number of questions that the agent must ask before it books: an earlier booking closes the episode with a
             reward of 0.
@@ -222,7 +222,7 @@ def booking_dataset(split: str, num_rows: int, seed: int = 0, num_slots: int = 3
 
     Raises:
         `ValueError`: If there is no such split, nothing with that many slots, or the number of rows or the seed is not
-        a whole number or is too small.
+            a whole number or is too small.
     """
     from datasets import Dataset
 

@@ -127,7 +127,7 @@ class ClarifyEnv:
             return NOTHING_TO_ADD
         proposal = _parse_proposal(choices, self.domain)
         if proposal is None:
-            # Like everything else it is said once, or a mistake could be repeated for what its error brings
+            # Like everything else it is said once, or a mistake could be repeated for the gain of its error
             error, self.format_error = self.format_error, NOTHING_TO_ADD
             return error
         self.proposal = proposal
@@ -164,7 +164,7 @@ def _make_scenario(request: str, domain: Domain, goal: dict[str, list]) -> Scena
 
 
 def _parse_proposal(choices: str, domain: Domain) -> dict[str, str] | None:
-    """Values by topic, spelt as in the domain, or `None` if an entry is malformed, unknown or repeated, or none is."""
+    """Values by topic, spelt as in the domain; `None` if there is none, or one is malformed, unknown or repeated."""
     values = {
         (name.casefold(), value.casefold()): (name, value)
         for name, topic in domain.topics.items()
@@ -207,7 +207,7 @@ def clarify_dataset(split: str, num_rows: int, seed: int = 0, domains: Sequence[
 
     Raises:
         `ValueError`: If there is no such split or domain, or the number of rows or the seed is not a whole number or
-        is too small.
+            is too small.
     """
     from datasets import Dataset
 

@@ -24,7 +24,14 @@ NO_PROMPT = [{"role": "user", "content": ""}]  # TRL's, to which it adds what `r
 
 def check_rows(dataset: Any) -> list[dict]:
     """
-    The rows of a dataset.
+    Check the rows of a dataset.
+
+    Args:
+        dataset (`Any`):
+            The dataset.
+
+    Returns:
+        `list[dict]`: Its rows.
 
     Raises:
         `ValueError`: If there are none, or one has no conversational `prompt`.
@@ -81,7 +88,24 @@ def running_event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def start_episode(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:
-    """Reset an environment as TRL does, and make the prompt."""
+    """
+    Reset an environment as TRL does, and make the prompt.
+
+    Args:
+        environment (`object`):
+            The environment.
+        row (`dict`):
+            Row of the dataset.
+        system_prompt (`str`, *optional*):
+            Instructions for the policy, added at the end of the prompt's own system message.
+        name (`str`):
+            Name of the episode in errors.
+        seed (`str`):
+            Seed of the episode.
+
+    Returns:
+        [`~trl_infopo.policies.SeededEpisode`]: The episode, before its first action.
+    """
     row = deepcopy(row)
     prompt = deepcopy(row.get("prompt", NO_PROMPT))
     observation = call(environment.reset, row)
@@ -118,6 +142,8 @@ def _join(content: str | list[dict], addition: str | list[dict]) -> str | list[d
 
 def to_number(reward: Any, episode: SeededEpisode) -> float:
     """
+    Convert a reward to a number.
+
     Args:
         reward (`Any`):
             What `get_reward` returned.

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets a policy do tasks with users, and keeps the episodes."""
+"""Evaluates a policy on tasks with users, and keeps the episodes."""
 
 import hashlib
 import json
@@ -58,17 +58,17 @@ def evaluate(
     show_progress: bool = True,
 ) -> "Evaluation":
     """
-    Let a policy do tasks with users.
+    Evaluate a policy: let it do tasks with users.
 
     The conversations are played as in training: with the same loop and, given the same `chat_template_kwargs`, the
     same tokens. The random numbers of an episode depend only on `seed`, its task and its run, so that all users and
     policies are compared under the same draws, and in float32 neither the batch nor an interruption changes what is
-    sampled. In bfloat16, the padding of a batch changes how its numbers are rounded, which may decide between two
+    sampled. In bfloat16, the padding of a batch changes how its values are rounded, which may decide between two
     tokens that are almost equally likely.
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or [`Policy`] or `Callable`):
-            The policy: path or hub id of a model, a model and its tokenizer, a [`~trl_infopo.policies.ChatPolicy`] for
+            The policy: path or Hub id of a model, a model and its tokenizer, a [`~trl_infopo.policies.ChatPolicy`] for
             a model behind an endpoint, or a function that makes the next assistant message from the messages so far
             and the tools.
         users (`Mapping[str, Callable[[], Any]]`):
@@ -101,10 +101,10 @@ def evaluate(
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of openings and replies of users, tools and rewards that are awaited at the same time.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer fails, and
-            the agent is told so; anything else that takes longer ends the evaluation with an error. If `None`, there
-            is no limit.
-        output_dir (`str`, *optional*):
+            Seconds that a tool, a user, an `on_action`, an `on_end` or a `get_reward` may take. A tool that takes
+            longer fails, and the agent is told so; anything else that takes longer ends the evaluation with an error.
+            If `None`, there is no limit.
+        output_dir (`str` or `os.PathLike`, *optional*):
             Directory for `episodes.jsonl`, one line per episode, written after each batch, and `summary.json`. If it
             has episodes of the same settings, these are not played again. Users and runs can be added. Functions are
             identified by their names, and partials by their arguments as well. It belongs to one evaluation at a time;
@@ -122,7 +122,7 @@ def evaluate(
             cannot be read, or holds episodes of other settings or users.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`~trl_infopo.policies.PolicyError`]: If an endpoint fails.
-        `RuntimeError`: If an environment's `on_end` or `get_reward` fails.
+        `RuntimeError`: If an environment's `on_action`, `on_end` or `get_reward` fails.
         `OSError`: If an episode cannot be written, as on a full disk. What was written before is kept.
 
     Example:
@@ -170,7 +170,7 @@ def evaluate(
             "environment": type(first[0]).__name__,
             "dataset": hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16],
             "num_tasks": len(rows),
-            "temperature": float(temperature),  # NumPy's numbers have no JSON
+            "temperature": float(temperature),  # NumPy's numbers cannot be written as JSON
             "max_turns": max_turns and int(max_turns),
             "max_completion_length": int(max_completion_length),
             "system_prompt": system_prompt,

@@ -46,8 +46,8 @@ class Evaluation:
         Read all episodes that [`evaluate`] has written, or has written so far. Nothing on disk is changed.
 
         Args:
-            output_dir (`str`):
-                Its `output_dir`.
+            output_dir (`str` or `os.PathLike`):
+                The `output_dir` of the evaluation.
 
         Returns:
             [`Evaluation`]: The evaluation. If an episode is there more than once, the first counts.
@@ -184,8 +184,9 @@ def bootstrap_mean(
 
 def pass_hat_k(successes: Iterable[Iterable[bool]], k: int) -> float:
     """
-    The chance that k episodes of a task are all successes, pass^k of [τ-bench](https://huggingface.co/papers/2406.12045):
-    of n episodes with c successes, the share C(c, k) / C(n, k) of the ways to choose k of them; the mean over tasks.
+    The chance that k episodes of a task are all successes, pass^k of
+    [τ-bench](https://huggingface.co/papers/2406.12045): of n episodes with c successes, the share C(c, k) / C(n, k) of
+    the ways to choose k of them; the mean over tasks.
 
     Args:
         successes (`Iterable[Iterable[bool]]`):

@@ -20,10 +20,11 @@ from .._show import show
 @contextmanager
 def lock_directory(output_dir: str | os.PathLike | None) -> Iterator[None]:
     """
-    Make a directory and lock it against other evaluations. The lock ends with the process, however that ends.
+    Make a directory and lock it against other evaluations. The lock is released when the process ends, however
+    that happens.
 
     Args:
-        output_dir (`str`, *optional*):
+        output_dir (`str` or `os.PathLike`, *optional*):
             Directory. If `None`, there is nothing to lock.
 
     Raises:
@@ -194,7 +195,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-# What an episode is on disk
+# The fields of an episode on disk, each with its check
 RECORD = {
     "task": _is_count,
     "run": _is_count,

@@ -45,7 +45,7 @@ class ChatPolicy(ChatClient):
             Seconds before the first retry, doubled with each further one. Each delay is shortened at random, by up to
             half.
         max_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of requests at the same time.
+            Largest number of concurrent requests.
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
             {"enable_thinking": False}}}`. They replace those that [`evaluate`] sets (`temperature`, `max_tokens`,

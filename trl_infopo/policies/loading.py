@@ -19,7 +19,7 @@ def load_policy(policy: "str | tuple | Callable | Policy") -> Policy:
 
     Args:
         policy (`str` or `tuple[PreTrainedModel, PreTrainedTokenizerBase]` or `Callable` or [`Policy`]):
-            Path or hub id of a model, a model and its tokenizer, a function, or a [`Policy`].
+            Path or Hub id of a model, a model and its tokenizer, a function, or a [`Policy`].
 
     Returns:
         [`Policy`]: The policy.

@@ -50,7 +50,7 @@ class ModelPolicy:
 
     @property
     def description(self) -> dict[str, str]:
-        # A path may hold other weights than yesterday. The first values of each tensor tell, and are read fast
+        # The weights at a path may change. The first values of each tensor show it, and are read fast
         digest = hashlib.sha256()
         for name, parameter in self.model.named_parameters():
             values = parameter.detach().flatten()[:256].float().cpu()
@@ -131,7 +131,7 @@ class _ModelActor(TokenPolicy):
     def _sample(self, contexts: list[list[int]]) -> tuple[list[list[int]], None]:
         if not contexts:
             return [], None
-        # Those that have no room for an action were stopped before
+        # Episodes that have no room for an action were stopped before
         acting = [episode for episode in self._episodes if episode.stop_reason is None]
         room = max(
             self._budget(episode) + len(episode.prompt_ids) - len(context)
@@ -158,7 +158,7 @@ class _ModelActor(TokenPolicy):
         return [self._cut(ids) for ids in output[:, width:].tolist()], None
 
     def _make_sampler(self, episodes: list[SeededEpisode]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """Makes a logits processor that leaves one token for each row, drawn with the episode's own random numbers."""
+        """Make a logits processor that leaves one token for each row, drawn with the episode's own random numbers."""
         rngs = [episode.next_action_rng() for episode in episodes]
 
         def sample(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -181,7 +181,7 @@ class _ModelActor(TokenPolicy):
         return parse_action(self.tokenizer, ids, context, list(episode.tools.values()))
 
     def _render(self, feedback: list[dict]) -> list[int]:
-        # TRL looks for the end of a tool call with the tokenizer's own end token alone
+        # TRL looks for the end of a tool call only with the tokenizer's own end token
         is_tool = feedback[0]["role"] == "tool"
         eos_token_ids = [self.tokenizer.eos_token_id] if is_tool else self.eos_token_ids
         template = (self.chat_template, self._prefixes)

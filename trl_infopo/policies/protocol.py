@@ -51,6 +51,23 @@ class Policy(Protocol):
         event_loop: asyncio.AbstractEventLoop,
     ) -> Callable[[list[SeededEpisode]], None]:
         """
-        Make the function that lets the policy act in [`~trl_infopo.rollout.converse`], also for the first action, in
-        an environment with or without tools, and with or without a user.
+        Make the function that lets the policy act in [`~trl_infopo.rollout.converse`], also for the first action.
+
+        Args:
+            has_tools (`bool`):
+                Whether the environments have tools.
+            converses (`bool`):
+                Whether the environments ask for our conversation loop, so that a user may reply.
+            temperature (`float`):
+                Sampling temperature; 0 decodes greedily.
+            max_completion_length (`int`):
+                Largest number of tokens of a conversation after its prompt, feedback included.
+            chat_template_kwargs (`dict[str, Any]`):
+                Arguments of the chat template.
+            event_loop (`asyncio.AbstractEventLoop`):
+                Loop that runs in another thread, for a policy that is async.
+
+        Returns:
+            `Callable[[list[SeededEpisode]], None]`: Calls `act` on each of the episodes it gets, or sets its stop
+                reason.
         """

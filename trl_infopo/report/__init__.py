@@ -73,7 +73,7 @@ def build_report(run_dirs: Sequence[str | os.PathLike], output: str | os.PathLik
                 "is_logged": bool(logged),
                 "num_rollouts": len(table),
                 "num_shown": len(rows),
-                # Bars are as long as this gain, or less; few that are larger must not dwarf all others
+                # The gain of the longest bars: a few larger gains must not dwarf all others
                 "full_gain": float(np.quantile(gains, 0.95)) if gains else 1.0,
             }
         )
@@ -131,7 +131,7 @@ def log_curves(run_dir: str | os.PathLike) -> dict[str, list[list[float]]]:
 
 
 def trace_curves(table: pa.Table) -> dict[str, list[list[float]]]:
-    """The same, computed from the traced rollouts of the training."""
+    """The same, computed from the traced rollouts of the training split."""
     table = table.filter(pc.equal(table["split"], "train")).combine_chunks()
     if not len(table):
         return {}

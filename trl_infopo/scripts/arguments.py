@@ -45,7 +45,7 @@ def parse_arguments(
     for action in parser._actions:
         action.required = action.required or action.dest in required
     parser.allow_abbrev = False
-    parser.usage = "%(prog)s [options]"  # all of them are in the help, and would hide what is wrong
+    parser.usage = "%(prog)s [options]"  # the help lists all of them; here they would hide what is wrong
     argv = list(sys.argv[1:] if argv is None else argv)
     known = [*parser._option_string_actions, *(flag for option in others.values() for flag in option.flags)]
     options = [name.removeprefix("--") for name in known]
@@ -62,7 +62,7 @@ def parse_arguments(
             path = argv[argv.index("--config") + 1]
             with open(path) as file:
                 config = yaml.safe_load(file)
-            # Before what is required is missed, which may be what is misspelt
+            # Before a missing option is reported: it may be the one that is misspelt
             for name in config if isinstance(config, dict) else ():
                 if f"--{name}" not in (*known, "--env"):
                     parser.error(f"there is no option {name!r}, in {path}.{did_you_mean(name, options)}")

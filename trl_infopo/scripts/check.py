@@ -32,11 +32,11 @@ class CheckArguments:
         environment_kwargs (`dict[str, Any]`, *optional*):
             Arguments of the environment, on the command line as JSON.
         dataset (`str`, *optional*):
-            Import path of a dataset or of a function that makes one, a file of JSON lines, or a dataset of the hub.
+            Import path of a dataset or of a function that makes one, a file of JSON lines, or a dataset of the Hub.
         dataset_kwargs (`dict[str, Any]`, *optional*):
             Arguments of a function that makes the tasks, on the command line as JSON.
         policy (`str`, *optional*):
-            Path or hub id of a model.
+            Path or Hub id of a model.
         num_episodes (`int`, *optional*, defaults to `16`):
             Number of episodes.
         max_turns (`int`, *optional*, defaults to `32`):

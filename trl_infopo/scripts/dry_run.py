@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shows what a training would do, without a model."""
+"""Shows what a training run would do, without a model."""
 
 from typing import TYPE_CHECKING, Any
 

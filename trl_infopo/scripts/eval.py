@@ -66,11 +66,11 @@ class EvalArguments:
         users (`list[str]`, *optional*, defaults to `["plain"]`):
             Users: names of personas, `chat:<model>`, or import paths.
         dataset (`str`, *optional*):
-            Tasks: an import path, a file of JSON, or a dataset of the hub.
+            Tasks: an import path, a file of JSON, or a dataset of the Hub.
         dataset_kwargs (`dict[str, Any]`, *optional*):
             Arguments of a function that makes the tasks, on the command line as JSON.
         split (`str`, *optional*, defaults to `"test"`):
-            Split of the environment's tasks, or of a dataset of the hub.
+            Split of the environment's tasks, or of a dataset of the Hub.
         num_tasks (`int`, *optional*, defaults to `100`):
             Number of tasks; of a dataset, the largest number.
         num_runs (`int`, *optional*, defaults to `1`):
@@ -92,7 +92,7 @@ class EvalArguments:
         batch_size (`int`, *optional*, defaults to `32`):
             Number of episodes that are played at the same time.
         feedback_timeout (`float`, *optional*):
-            Seconds that a tool, a user, an `on_end` or a `get_reward` may take.
+            Seconds that a tool, a user, an `on_action`, an `on_end` or a `get_reward` may take.
         output_dir (`str`, *optional*, defaults to `"infopo-eval"`):
             Directory for the results.
         seed (`int`, *optional*, defaults to `0`):
@@ -401,7 +401,7 @@ def main(argv: list[str] | None = None) -> None:
         evaluations, policy, policy_name = {}, None, None
         for row, (name, baseline) in rows.items():
             if name != policy_name:
-                # Not two models at once. Their memory is not free before the collection: they are in reference cycles
+                # Never two models at once. Reference cycles hold the memory of the last one until it is collected
                 policy, policy_name = None, name
                 gc.collect()
                 policy = load(make_policy, policies[name])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NUM_ROWS = 100  # of a built-in dataset, if no number is given
 LINES, FILES = (".jsonl", ".ndjson"), (".json",)
-# Those of TRL that score completions by themselves, and what makes one with the settings of TRL's scripts
+# TRL's reward functions that need only completions, and a factory of one, with the settings of TRL's scripts
 TRL_REWARDS = {
     "accuracy_reward": None,
     "reasoning_accuracy_reward": None,
@@ -39,7 +39,7 @@ def is_import_path(text: str) -> bool:
 
 
 def is_on_hub(dataset: str) -> bool:
-    """Whether a dataset is one of the hub: neither an import path, nor a file or a directory."""
+    """Whether a dataset is one of the Hub: neither an import path, nor a file or a directory."""
     return not (is_import_path(dataset) or Path(dataset).suffix in (*LINES, *FILES) or os.path.exists(dataset))
 
 
@@ -126,7 +126,7 @@ def load_environment(path: str) -> Callable[[], Any]:
 
 def find_user_argument(factory: Callable) -> str | None:
     """
-    Find out how the maker of an environment takes a user.
+    Find out how the factory of an environment takes a user.
 
     Args:
         factory (`Callable`):
@@ -182,7 +182,7 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
         )
     elif user.startswith("chat:"):
         model = user.removeprefix("chat:")
-        # One is made here, so that what it lacks shows before a policy is loaded. It knows the address by now
+        # A user is made here, so that what it lacks shows before a policy is loaded, and for its address
         base_url = ChatUser(Scenario("", ()), model=model, base_url=user_base_url).base_url
         choice = partial(ChatUser, model=model, base_url=base_url)
     elif is_import_path(user):
@@ -209,7 +209,7 @@ def read_mapping(name: str, value: dict | str | None, example: str) -> dict[str,
             What it could be.
 
     Returns:
-        `dict[str, Any]`: The mapping, or `None` where nothing was said.
+        `dict[str, Any]`, *optional*: The mapping, or `None` where there is no value.
 
     Raises:
         `ValueError`: If it is neither a mapping nor JSON of one.
@@ -254,14 +254,14 @@ def configure(factory: Callable, options: dict[str, Any] | None, name: str = "en
         raise ValueError(
             f"`{name}` is {show(options)}, which `{title}` does not take: {error}. It takes {known}.{near}"
         ) from None
-    except ValueError:  # written in C: nobody knows
+    except ValueError:  # written in C: its arguments are not known
         pass
     return partial(factory, **options)
 
 
 def check_factory(path: str, factory: Callable) -> None:
     """
-    Check that the maker of an environment needs no further arguments.
+    Check that the factory of an environment needs no further arguments.
 
     Args:
         path (`str`):
@@ -285,13 +285,13 @@ def check_factory(path: str, factory: Callable) -> None:
 
 def check_model(name: str, path: str) -> None:
     """
-    Check that a local model is there. A missing model of the hub only shows when it is loaded.
+    Check that a local model is there. A missing model of the Hub only shows when it is loaded.
 
     Args:
         name (`str`):
             Name of the option.
         path (`str`):
-            Directory, or name on the hub.
+            Directory, or name on the Hub.
 
     Raises:
         `ValueError`: If it is written as a directory, and there is none.
@@ -334,7 +334,7 @@ def load_reward(path: str) -> Callable:
 
 def check_dataset(name: str, path: str) -> None:
     """
-    Check that a dataset is there, without loading it. A missing dataset of the hub only shows when it is loaded.
+    Check that a dataset is there, without loading it. A missing dataset of the Hub only shows when it is loaded.
 
     Args:
         name (`str`):
@@ -367,14 +367,14 @@ def load_rows(
     Args:
         path (`str`):
             Import path of a dataset, of a list of rows, or of a function that makes one; a file of JSON lines, or of
-            one JSON list; a dataset of the hub, or a directory that [`~datasets.load_dataset`] can read. A function
+            one JSON list; a dataset of the Hub, or a directory that [`~datasets.load_dataset`] can read. A function
             that has an argument `split` gets it.
         name (`str`, *optional*, defaults to `"dataset"`):
             Name of the option.
         split (`str`, *optional*, defaults to `"train"`):
-            Split of a dataset of the hub, or of what a function makes.
+            Split of a dataset of the Hub, or of what a function makes.
         config (`str`, *optional*):
-            Configuration of a dataset of the hub.
+            Configuration of a dataset of the Hub.
         options (`dict[str, Any]`, *optional*):
             Further arguments of a function.
 
@@ -404,7 +404,7 @@ def load_rows(
 
     try:
         return load_dataset(path, name=config, split=split)
-    except Exception as error:  # of the hub, of the network, of the dataset: each library raises its own
+    except Exception as error:  # of the Hub, of the network, of the dataset: each library raises its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"`{name}` is {path!r}, which cannot be read: {reason} Write a file of JSON, an import path, "
@@ -415,7 +415,7 @@ def load_rows(
 def _has_argument(function: Callable, name: str) -> bool:
     try:
         return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # written in C: nobody knows
+    except (TypeError, ValueError):  # written in C: its arguments are not known
         return False
 
 

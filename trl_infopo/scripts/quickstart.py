@@ -204,7 +204,7 @@ def _make_progress_callback(title: str, metrics: dict[str, str], console: "Conso
 
 
 def _shared_options(args: QuickstartArguments) -> dict[str, Any]:
-    """Options that the warm start and the trainings have in common."""
+    """Options that the warm start and the training runs have in common."""
     return {
         "seed": args.seed,
         "use_cpu": True,

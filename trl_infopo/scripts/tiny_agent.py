@@ -38,7 +38,7 @@ CHAT_TEMPLATE = """\
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}"""
 
-# The way back from tokens to tool calls. TRL knows it for the templates of published models, ours is set by hand.
+# The way back from tokens to tool calls. TRL knows it for the templates of published models; ours is set by hand.
 RESPONSE_TEMPLATE = {
     "defaults": {"role": "assistant"},
     "start_anchor": "<|im_start|>assistant\n",

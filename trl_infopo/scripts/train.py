@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from ..infopo_config import InfoPOConfig
 
-# What differs from `InfoPOConfig` where nothing is said
+# Defaults that differ from those of `InfoPOConfig`
 DEFAULTS = {
     "output_dir": "infopo-agent",
     "max_turns": 12,
@@ -91,13 +91,13 @@ class TrainArguments:
         reward_funcs (`list[str]`, *optional*):
             Reward functions: import paths, or names of TRL's.
         dataset (`str`, *optional*):
-            Tasks: an import path, a file of JSON, or a dataset of the hub.
+            Tasks: an import path, a file of JSON, or a dataset of the Hub.
         dataset_kwargs (`dict[str, Any]`, *optional*):
             Arguments of a function that makes the tasks, on the command line as JSON.
         eval_dataset (`str`, *optional*):
             Tasks to evaluate on, in the same ways.
         dataset_config (`str`, *optional*):
-            Configuration of a dataset of the hub.
+            Configuration of a dataset of the Hub.
         dataset_train_split (`str`, *optional*, defaults to `"train"`):
             Its split to train on.
         dataset_test_split (`str`, *optional*, defaults to `"test"`):
@@ -285,7 +285,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from trl import ModelConfig, TrlParser
 
-    # What is misspelt or missing is said before the trainer's configuration is imported, which takes many seconds
+    # Misspelt or missing options are reported before the trainer's configuration is imported, which takes many seconds
     parser = TrlParser((TrainArguments, ModelConfig), prog="trl-infopo train")
     options = read_options("trl_infopo.infopo_config", "InfoPOConfig")
     args, model_args = parse_arguments(parser, argv, required=["model_name_or_path"], others=options)

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that own their loop: the live policy behind an OpenAI-compatible endpoint, for a `rollout_func`."""
+"""Agents that run their own loop: the policy in training behind an OpenAI-compatible endpoint, as a `rollout_func`."""
 
 from .rollouts import HarnessRollouts, harness_reward
 from .session import PolicySession, RewrittenHistoryError

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as requests bring them, as chat templates take them, and what of them must stay as it was."""
+"""Messages as requests bring them, as chat templates take them, and the parts of them that must not change."""
 
 import json
 from typing import Any
@@ -71,7 +71,7 @@ def arguments_text(arguments: Any) -> str:
 
 
 def comparable(message: dict) -> tuple:
-    """What must stay of a message: its text but for space around it, and its calls but for their ids."""
+    """The parts of a message that must not change: its text without space around it, its calls without their ids."""
     calls = [call["function"] for call in message.get("tool_calls", [])]
     calls = [(function["name"], _arguments_object(function["arguments"])) for function in calls]
     return message["role"], message["content"].strip(), *calls

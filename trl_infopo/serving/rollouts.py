@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of agents that own their loop, on the live policy of a trainer."""
+"""Rollouts of agents that run their own loop, with the policy in training."""
 
 import asyncio
 import inspect
@@ -50,9 +50,9 @@ def harness_reward(
         harness_metrics (`list[dict[str, float]]`):
             The `metrics` of the sessions.
         log_metric (`Callable[[str, float], None]`, *optional*):
-            TRL's, which takes numbers to log.
+            TRL's function that takes a number to log.
         **kwargs:
-            What else reward functions get.
+            Other arguments of reward functions, unused.
 
     Returns:
         `list[float | None]`: The rewards.
@@ -65,30 +65,34 @@ def harness_reward(
 
 class HarnessRollouts:
     """
-    A `rollout_func` for agents that own their loop: harnesses, agent frameworks, programs, whatever speaks with an
-    OpenAI-compatible endpoint. Each rollout gets an address of its own, at which the policy in training answers.
+    A `rollout_func` for agents that run their own loop: harnesses, agent frameworks, programs, anything that queries
+    an OpenAI-compatible endpoint. Each rollout gets an address of its own, at which the policy in training answers.
 
-    Requests of concurrent rollouts are sampled together, by the trainer's own generation. The rows that come of it
-    hold the very tokens that the policy saw and sampled, with `env_mask` and `feedback_content_mask`, so that turns
-    have gains.
+    Requests of concurrent rollouts are sampled in batches, by the trainer's own generation. The output holds exactly
+    the tokens that the policy saw and sampled, with `env_mask` and `feedback_content_mask`, so that turns have gains.
 
     Args:
         play (`Callable[[dict, PolicySession], float | None]`):
             Plays one episode and returns its reward, `None` for one that cannot be scored. It gets the row of the
-            data set (with [`~trl.GRPOTrainer`] the `prompt` alone) and the session whose `base_url` the agent shall
-            ask. An async function runs on one event loop with all the others, a plain one on a thread of its own.
+            dataset (with [`~trl.GRPOTrainer`], only its `prompt`) and the session, whose `base_url` the agent must
+            query. An async function runs on one event loop with all the others, a plain one on a thread of its own.
         timeout (`float`, *optional*, defaults to `3600.0`):
             Seconds that an episode may take, sampling included.
         max_retries (`int`, *optional*, defaults to `2`):
-            How often an episode is played anew whose `play` fails or takes too long. After that the run stops and
-            names the episode. Each failure is logged as a warning.
+            Number of times that an episode is played again if `play` fails or takes too long. After that, the run
+            stops with an error that names the episode. Each failure is logged as a warning.
         concurrency (`int`, *optional*, defaults to `64`):
             Largest number of episodes played at once.
         batch_window (`float`, *optional*, defaults to `1.0`):
-            Seconds that a request waits for those of the other episodes. It does not wait when all have asked. With
-            `None` it always waits for all, so that runs repeat to the bit and a slow episode holds the batch.
+            Seconds that a request waits for those of the other episodes. It does not wait once all have asked. With
+            `None`, it always waits for all, so that runs are the same bit for bit, but a slow episode holds up the
+            batch.
         model (`str`, *optional*, defaults to `"policy"`):
             Name by which the agent asks for the policy. Requests for other models are refused.
+
+    Raises:
+        `ImportError`: If `aiohttp` is not installed.
+        `ValueError`: If an argument is out of range.
 
     Example:
 
@@ -177,7 +181,7 @@ class HarnessRollouts:
         return self._output(*zip(*(future.result() for future in plays), strict=True))
 
     def close(self) -> None:
-        """Close the endpoint and its event loop. A call opens them anew."""
+        """Close the endpoint and its event loop. The next call opens them again."""
         if self._server is not None:
             run_on(self._event_loop, self._server.stop())
             shutdown_event_loop_in_daemon(self._thread, self._event_loop)
@@ -349,7 +353,7 @@ class HarnessRollouts:
             sampled, logprobs = trainer._generate_single_turn(contexts, None, {}, num_generations=1)
         else:
             return [], None
-        # Those that have no room for an action were stopped before
+        # Episodes that have no room for an action were stopped before
         limits = [request.max_tokens for request in self._batch if request.session.episode.stop_reason is None]
         sampled = [ids[:limit] for ids, limit in zip(sampled, limits, strict=True)]
         if logprobs is not None:
@@ -357,7 +361,7 @@ class HarnessRollouts:
         return sampled, logprobs
 
     def _reject(self, requests: list[PendingRequest]) -> None:
-        """Answer no more, so that nobody waits."""
+        """Refuse to answer, so that no agent waits."""
         for request in requests:
             self._resolve(request, RequestError("The run stops.", "run_stopped", status=410))
 
@@ -367,7 +371,7 @@ class HarnessRollouts:
                 return
             if isinstance(outcome, RequestError):
                 request.future.set_exception(outcome)
-                request.future.exception()  # nobody may be there any more to look at it
+                request.future.exception()  # there may be nobody left to retrieve it
             else:
                 request.future.set_result(outcome)
 
@@ -390,7 +394,7 @@ class HarnessRollouts:
 
 
 class RewardError(ValueError):
-    """`play` returned what is no reward."""
+    """`play` returned something that is no reward."""
 
 
 def _check_reward(reward: Any, name: str) -> float | None:

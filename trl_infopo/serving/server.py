@@ -28,7 +28,7 @@ class PolicyServer:
         self._port = 0
 
     async def start(self) -> None:
-        """Listen, if it does not yet."""
+        """Start listening, unless it does already."""
         if self._runner is not None:
             return
         app = web.Application(client_max_size=LARGEST_REQUEST)
@@ -53,7 +53,7 @@ class PolicyServer:
         self.sessions[session.key] = session
 
     def close(self, session: PolicySession) -> None:
-        """Let a session get no more answers."""
+        """Close a session: it gets no more answers."""
         session.is_open = False
         self.sessions.pop(session.key, None)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""One episode of an agent that owns its loop: its requests are one conversation, in messages and in tokens."""
+"""One episode of an agent that runs its own loop: its requests are one conversation, in messages and in tokens."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ from .messages import arguments_text, comparable, for_template, is_tool, read_me
 from .template import ChatTemplate
 
 
-# What a request may ask for that the policy cannot give, each with the values that ask for nothing
+# What a request may ask for that the policy cannot give, each with the values that do not ask for it
 UNSUPPORTED = {
     "n": (None, 1),
     "logprobs": (None, False),
@@ -47,7 +47,7 @@ class RequestError(Exception):
         param (`str`, *optional*):
             Which part of the request it is about.
         status (`int`, *optional*, defaults to `400`):
-            Status of the response. Clients ask again after 409, 429 and 5xx.
+            Status of the response. Clients retry after 409, 429 and 5xx.
     """
 
     def __init__(self, message: str, code: str, param: str | None = None, status: int = 400):
@@ -82,9 +82,9 @@ class PolicySession:
     An episode's access to the policy: the address of an OpenAI-compatible endpoint of its own.
 
     All requests to it are one conversation. The first brings the prompt and the tools. Each later one brings the
-    conversation so far, as it was, and after the policy's last message what came back: results of tools, and messages
-    of a user. A request that is the last one once more, as clients send it that lost the connection, gets the same
-    answer. What leaves out, changes or forks what was said is refused, and fails the episode: see
+    conversation so far, unchanged, and after the policy's last message what came back: results of tools, and messages
+    of a user. A request that repeats the last one, as clients send after a lost connection, gets the same answer. A
+    request that leaves out, changes or forks what was said is refused, and fails the episode: see
     [`RewrittenHistoryError`].
 
     Attributes:
@@ -95,7 +95,7 @@ class PolicySession:
         model (`str`):
             Name of the model to ask for.
         name (`str`):
-            How errors speak of the episode.
+            Name of the episode in errors.
         metrics (`dict[str, float]`):
             Numbers to log besides the reward, for `play` to fill.
     """
@@ -286,7 +286,7 @@ class PolicySession:
         for turn, feedback in zip(
             segment_turns(self.episode.action_mask), feedback_blocks(self.episode.completion), strict=False
         ):
-            # Behind the end that an action may lack
+            # At the end of the observation, which may begin with the end token that a cut action lacked
             _, content = self._template.feedback(feedback)
             mask[turn.observation.stop - len(content) : turn.observation.stop] = content
         return mask

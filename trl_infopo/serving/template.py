@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What messages are in tokens, and sampled tokens in messages."""
+"""Converts messages to tokens, and sampled tokens to messages."""
 
 from copy import deepcopy
 from threading import RLock
@@ -21,7 +21,7 @@ class ChatTemplate:
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
-            Tokenizer with a chat template. It stays as it is.
+            Tokenizer with a chat template. It is not changed.
         chat_template (`str`, *optional*):
             Template to use instead of the tokenizer's own.
         chat_template_kwargs (`dict[str, Any]`):
@@ -100,7 +100,7 @@ class ChatTemplate:
 
     def feedback(self, messages: list[dict]) -> tuple[list[int], list[int]]:
         """
-        What came back on an action, with the generation prompt for the next one.
+        Token ids of the feedback on an action, the generation prompt for the next one included.
 
         Args:
             messages (`list[dict]`):
@@ -122,8 +122,8 @@ class ChatTemplate:
         for i, message in enumerate(messages):
             if not message["content"]:
                 continue
-            # Content is where the tokens are others with other content. Of two others, one begins differently, and one
-            # ends differently
+            # Content is where the tokens change with the content. Of two other contents, at least one begins
+            # differently, and at least one ends differently
             start, stop = len(ids), 0
             for content in ("0", "x"):
                 other = self._render([*messages[:i], {**message, "content": content}, *messages[i + 1 :]])
@@ -133,11 +133,11 @@ class ChatTemplate:
         return ids, content_mask
 
     def forget(self) -> None:
-        """Keep nothing of what was rendered, as the next batch brings other feedback."""
+        """Clear the cache of rendered feedback: the next batch brings other feedback."""
         self._rendered = {}
 
     def _render(self, messages: list[dict]) -> list[int]:
-        # TRL looks for the end of a tool call with the tokenizer's own end token alone
+        # TRL looks for the end of a tool call only with the tokenizer's own end token
         is_tool = messages[0]["role"] == "tool"
         eos_token_ids = [self._tokenizer.eos_token_id] if is_tool else self.eos_token_ids
         return render_feedback(

@@ -11,15 +11,15 @@ class UserSimulator(Protocol):
     """
     A user who answers the agent's plain messages: an environment's attribute `user`.
 
-    A user may also have a method `opening`, sync or `async`, with the arguments of `reply`. It returns what they say
-    first, after the environment's `reset`, or `None` for nothing; the messages are those of the prompt.
+    A user may also have a method `opening`, sync or `async`, with the arguments of `reply`. It returns what the
+    user says first, after the environment's `reset`, or `None` for nothing; the messages are those of the prompt.
 
     An optional attribute `usage`, a [`Usage`], gives the trainer the metrics `user/tokens` and `user/errors`.
     """
 
     def reply(self, messages: list[dict]) -> str | None | Awaitable[str | None]:
         """
-        Answer the agent. If it is `async`, the replies of a batch are awaited together.
+        Answer the agent. If this method is `async`, the replies of a batch are awaited concurrently.
 
         Args:
             messages (`list[dict]`):
@@ -122,4 +122,4 @@ def encodable(text: str) -> str:
 
 
 UserFactory = Callable[[Scenario, int], UserSimulator]
-"""Makes the user of an episode, from what they know and a seed. An environment takes one as `make_user`."""
+"""Makes the user of an episode from a [`Scenario`] and a seed. An environment takes one as `make_user`."""

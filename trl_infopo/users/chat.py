@@ -55,7 +55,7 @@ class ChatUser(ChatClient):
             Seconds before the first retry, doubled with each further one. Each delay is shortened at random, by up to
             half.
         max_concurrency (`int`, *optional*, defaults to `64`):
-            Largest number of requests of the users of an endpoint at the same time.
+            Largest number of concurrent requests of all users of the endpoint.
         request_options (`dict`, *optional*):
             Further options of the chat completions request, such as `{"extra_body": {"chat_template_kwargs":
             {"enable_thinking": False}}}`. They replace those above; `None` leaves one out. Options that may hold a

@@ -33,7 +33,7 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 MAX_RESPONSE_BYTES = 2**20  # of a whole response, packed or unpacked; no more of it is read
 MAX_WAIT = 60.0  # seconds before a retry, whatever the server asks for
 MAX_TOKENS = 10**9  # that one response can have cost; what says more is no count
-MAX_DEPTH = 64  # of nested JSON; what copies and writes it descends as deep
+MAX_DEPTH = 64  # of nested JSON; code that copies or writes it recurses as deep
 RETRIED_STATUSES = (408, 409, 425, 429)  # and all from 500 on
 HINTS = {
     400: "See whether the model takes all options of the request; `request_options` changes them.",
@@ -129,7 +129,7 @@ class ChatClient:
         return f"{type(self).__name__}(model={self.model!r}, base_url={public_url(self.base_url)!r})"
 
     def __getstate__(self) -> dict:
-        # A copy reads OPENAI_API_KEY. Of options that may hold a secret it has none, and says so when it is used
+        # A copy reads OPENAI_API_KEY. It lacks options that may hold a secret, and says so when it is used
         has_secrets = self.request_options is None or any(hidden_texts(self.request_options))
         return {
             **self.__dict__,
@@ -179,9 +179,9 @@ class ChatClient:
             delay = self.backoff * 2.0 ** min(attempts - 1, 64) * self._jitter.uniform(0.5, 1)
             await asyncio.sleep(min(failure.retry_after + delay, MAX_WAIT))
         cause = without_secrets(str(failure), secrets)
-        # Cut after that, as half a key would stay
+        # Cut after that: before, half a key could stay
         cause = cause if len(cause) <= 600 else f"{cause[:600]}..."
-        # Outside of `except`: an error of openai, which holds the request and so the key, must not hang on this one
+        # Outside of `except`: an error of openai, which holds the request and so the key, must not be its context
         raise EndpointError(
             f"The model {self.model!r} at {public_url(self.base_url)} gave no answer in {attempts} "
             f"attempt{'s' if attempts > 1 else ''}. {'It was' if attempts == 1 else 'The last one was'}: {cause}"
@@ -210,7 +210,7 @@ class ChatClient:
             raise AttemptError(f"no complete response within the `timeout` of {self.timeout} s.") from None
         except (_StatusError, openai.APIConnectionError, *_transport_errors()) as error:
             cause = error.__cause__ or error
-            if isinstance(cause, _StatusError):  # older versions of openai make a lost connection of it
+            if isinstance(cause, _StatusError):  # older versions of openai turn it into a connection error
                 raise cause.explain() from None
             raise AttemptError(f"a failed connection, {type(cause).__name__}: {cause}") from None
 
@@ -237,7 +237,7 @@ def _shared_connections(base_url: str, api_key: str, max_concurrency: int) -> _C
     shared = _connections.setdefault(asyncio.get_running_loop(), {})
     name = (base_url, api_key, max_concurrency)
     if name not in shared:
-        # Retries and timeouts are ours, so that one policy holds for everything that can go wrong. The HTTP client is
+        # Retries and timeouts are ours, so that one rule holds for everything that can go wrong. The HTTP client is
         # given because the one that openai makes closes itself in whichever event loop its object is collected, reads
         # errors without bound, and follows redirects.
         client = AsyncOpenAI(
@@ -287,7 +287,7 @@ async def _refuse_failure(response: Any) -> None:
 
 
 async def _read_body(response: Any) -> bytes:
-    """The body of a response, decompressed up to a limit, unlike the HTTP client would do it."""
+    """The body of a response, decompressed only up to a limit, which the HTTP client does not have."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "deflate"):
         raise AttemptError(f"a response in the encoding {encoding!r}, although it was asked for as it is.")
@@ -324,7 +324,7 @@ def _decode(body: bytes) -> str:
 
 
 def _parse(body: bytes) -> tuple[Completion, int]:
-    """A chat completion and the tokens that it has cost."""
+    """A chat completion, and the number of tokens that it cost."""
     try:
         response = _read_json(body)
         choice = response["choices"][0]

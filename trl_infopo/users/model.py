@@ -17,7 +17,7 @@ from .base import Scenario, Usage, UserSimulatorError
 from .prompt import PERSONA_PROMPT, build_system_prompt, read_reply, swap_roles
 
 
-BATCHING_WINDOW = 0.005  # seconds that a batch waits for more requests, so that those made together run together
+BATCHING_WINDOW = 0.005  # seconds that a batch waits for more requests, so that concurrent ones share it
 
 
 class LocalChatModel:
@@ -30,7 +30,7 @@ class LocalChatModel:
     almost equally likely.
 
     Args:
-        model (`str`, `Path` or [`~transformers.PreTrainedModel`]):
+        model (`str` or `Path` or [`~transformers.PreTrainedModel`]):
             Hub id or folder of a model with a chat template, or the model itself, which is put in evaluation mode.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
             Its tokenizer. If `None`, it is loaded from the same place as the model.
@@ -153,8 +153,8 @@ class ModelUser:
     """
     A user played by a local transformers model.
 
-    It has the prompt, the answers and the end of a [`ChatUser`]. Replies that are awaited together are one batch of
-    the model.
+    Its prompt, the reading of its answers and its end marker are those of a [`ChatUser`]. Replies that are awaited
+    concurrently run as one batch of the model.
 
     Args:
         scenario ([`Scenario`]):

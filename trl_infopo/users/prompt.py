@@ -29,7 +29,8 @@ Rules:
 {rules}"""
 """What a language model that plays a user is told, with fields that a scenario fills in."""
 
-# Many chat templates want the first message to be one to the model, and a conversation begins with what the user said
+# Many chat templates require a first message with the role `user`. With the roles swapped, that of a conversation
+# has the role `assistant`, so this one comes before it
 OPENING = "Hello! How can I help you?"
 
 
@@ -114,7 +115,7 @@ def read_reply(text: str) -> str | None:
             conversation.
     """
     said, position = [], 0
-    # A pattern would take a time that grows with the square of how often the block begins
+    # A regular expression would take time quadratic in the number of opening tags
     while (start := text.find("<think>", position)) >= 0 and (end := text.find("</think>", start)) >= 0:
         said.append(text[position:start])
         position = end + len("</think>")

@@ -12,9 +12,9 @@ from .base import Fact, Scenario
 
 NOTHING_TO_ADD = "I have nothing to add."
 """
-All that a user says who was asked nothing they know, or what they said before. It has one wording because any new one
-would be surprising, and information gain rewards surprises: environments with scripted users make it their
-placeholder, so that a useless question has a gain of exactly 0.
+All that a user says when asked about nothing that they know, or about what they said before. It has one wording
+because any new one would be surprising, and information gain rewards surprises: environments with scripted users make
+it their placeholder, so that a useless question has a gain of exactly 0.
 """
 
 PERSONAS = {

@@ -56,7 +56,7 @@ class CocodeEnv:
       JSON: a tuple is a list, 1 is 1.0, but `True` is not 1.
     - **End**: the first submission ends the episode.
 
-    The code runs in a sandbox of the Linux kernel, see `sandbox.py` and the documentation.
+    The code runs in a sandbox of the Linux kernel: see `sandbox.py` and the documentation.
 
     Args:
         make_user (`UserFactory`, *optional*, defaults to [`ScriptedUser`]):

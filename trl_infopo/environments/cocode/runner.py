@@ -25,9 +25,8 @@ import zlib  # noqa: F401  # as above
 
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
-# All that a process may ask of the kernel, as (number on x86_64, number on aarch64): compute, allocate memory, read
-# the clock, read files, write to what is open, end. Nothing that starts, signals or inspects a process, opens a
-# socket, or changes a file.
+# Allowlist of system calls, as (number on x86_64, number on aarch64): to allocate memory, read the clock, read files,
+# write to what is open, and end. Nothing that starts, signals or inspects a process, opens a socket or changes a file.
 SYSTEM_CALLS = {
     "read": (0, 63),
     "write": (1, 64),
@@ -67,7 +66,7 @@ SYSTEM_CALLS = {
     "getrandom": (318, 278),
     "statx": (332, 291),
 }
-# Of these, an argument (counted from 0) must have one of these values: what CPython and the C library use
+# Allowed values of an argument (counted from 0) of some of these: those that CPython and the C library use
 ARGUMENTS = {
     # Give memory back (MADV_DONTNEED, MADV_FREE) and ask for huge pages (MADV_HUGEPAGE)
     "madvise": (2, [4, 8, 14]),
@@ -104,7 +103,7 @@ def kernel(name, function, *args):
 def drop_capabilities():
     """Leave root only the rights of an ordinary user."""
     kernel("prctl", libc.prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    # What a program that is started could get back. Not everybody may do without, and no program can be started
+    # What a program that is started could get back. Only root may drop it, but no program can be started anyway
     capability = 0
     while libc.prctl(PR_CAPBSET_DROP, ctypes.c_long(capability), 0, 0, 0) == 0:
         capability += 1
@@ -128,11 +127,11 @@ def restrict_files():
             allow(library, READ_FILE)
             continue
         for entry in os.scandir(library):
-            # In a Python without a virtual environment the installed packages lie within the standard library. Who
-            # may list a directory may list all beneath it, so the library itself cannot be listed either
+            # In a Python without a virtual environment, the installed packages lie within the standard library. The
+            # right to list a directory holds for all beneath it, so the library itself cannot be listed either
             if entry.name not in ("site-packages", "dist-packages") and os.path.exists(entry.path):
                 allow(entry.path, READ_FILE | READ_DIR if entry.is_dir() else READ_FILE)
-    # Imports go by lists of the libraries' files, made now
+    # Imports use lists of the libraries' files, which are made now
     importlib.machinery.PathFinder.find_spec("no such module")
     kernel("Landlock", libc.syscall, LANDLOCK_RESTRICT_SELF, ruleset_fd, 0)
     os.close(ruleset_fd)
@@ -151,7 +150,7 @@ def limit_resources(limits):
 
 
 def restrict_system_calls():
-    """Make the kernel refuse every system call that is not on the list."""
+    """Make the kernel refuse every system call that is not on the allowlist."""
     machine = platform.machine()
     column = list(ARCHITECTURES).index(machine)
     instructions = [

@@ -23,13 +23,13 @@ class Limits:
 
     Attributes:
         seconds (`float`, *optional*, defaults to `5.0`):
-            Wall-clock time of all calls together, including the time to load the code for each.
+            Wall-clock time of all calls together in seconds, including the time to load the code for each.
         memory_bytes (`int`, *optional*, defaults to `256 * 2**20`):
-            Address space of a call, the interpreter's own (about 30 MB) included.
+            Address space of a call in bytes, the interpreter's own (about 30 MB) included.
         output_bytes (`int`, *optional*, defaults to `65536`):
-            Length of everything that it prints and returns.
+            Length of everything that it prints and returns, in bytes.
         code_bytes (`int`, *optional*, defaults to `65536`):
-            Length of its source.
+            Length of its source, in characters.
     """
 
     seconds: float = 5.0
@@ -60,7 +60,7 @@ class SandboxResult:
     The outcome of a submission.
 
     Attributes:
-        outcomes (`tuple` of [`Outcome`]):
+        outcomes (`tuple[Outcome, ...]`):
             One per call; empty if the submission did not get through them.
         error (`str`):
             Why not, in a line; empty if it did.
@@ -204,9 +204,12 @@ def can_isolate(environment: str, allow_unsafe_execution: bool) -> bool:
 
     Args:
         environment (`str`):
-            Who would run it.
+            Name of the environment that would run it.
         allow_unsafe_execution (`bool`):
             Whether it may run without isolation.
+
+    Returns:
+        `bool`: Whether it is isolated.
 
     Raises:
         `RuntimeError`: If it cannot be isolated, and may not run without.

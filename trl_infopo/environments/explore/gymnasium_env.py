@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base of environments whose world is a gymnasium environment."""
+"""Base class of environments whose world is a gymnasium environment."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class GymnasiumEnv:
     """
-    Base of environments whose world is a gymnasium environment with discrete actions.
+    Base class of environments whose world is a gymnasium environment with discrete actions.
 
     A subclass names the actions, puts observations into words, makes the world in `reset`, and gives the agent a tool.
 

@@ -16,7 +16,7 @@ from .common import GAME_OVER, NOTHING_HAPPENS, SPLITS, import_games, split_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Levels drawn in a row without one of the split, after which there is none
+# Number of levels drawn in a row outside the split, after which it counts as empty
 MAX_MISSES = 1000
 
 
@@ -58,7 +58,7 @@ class TextArenaGame:
             self._game = self._textarena.make(game_id, **options)
         except TypeError as error:
             raise ValueError(f"{game_id!r} cannot be made with the options {options}: {error}.") from error
-        # The wrappers repeat the whole game in each observation, the conversation holds it already
+        # The wrappers repeat the whole game in each observation, which the conversation holds already
         while isinstance(self._game, self._textarena.Wrapper):
             self._game = self._game.env
         self.done = self.is_won = False

@@ -219,7 +219,7 @@ class Shop:
         return {table: cursor.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall() for table in TABLES}
 
     def equals(self, other: "Shop") -> bool:
-        """Whether both have the same content. Equal files show it twenty times as fast as the rows."""
+        """Whether both have the same content. Comparing the files is twenty times as fast as comparing the rows."""
         return self.db.serialize() == other.db.serialize() or self.snapshot() == other.snapshot()
 
     def _row(self, query: str, *values: str) -> sqlite3.Row:

@@ -49,7 +49,7 @@ REQUESTS = MappingProxyType(
 )
 SPLITS = ("train", "validation", "test")
 
-# Where each kind of task finds what it is about. `owner` belongs to one split for good.
+# Queries for what each kind of task can be about. Each `owner` always belongs to the same split.
 CANDIDATES = MappingProxyType(
     {
         "cancel": "SELECT customer_id AS owner, order_id FROM orders WHERE status = 'processing'",
@@ -71,7 +71,7 @@ CANDIDATES = MappingProxyType(
             JOIN variants AS other ON other.product_id = sold.product_id AND other.variant_id != sold.variant_id
             WHERE delivered_on >= '{RETURNABLE_SINCE}' AND wanted.stock = 0 AND other.stock > 0
             """,
-        # Only of delivered orders is there more than one thing to ask: a record of one amount would be its own answer
+        # Only delivered orders leave more than one thing to ask: a record of one amount would be its own answer
         "question": "SELECT customer_id AS owner, order_id FROM orders WHERE status = 'delivered'",
         "price": "SELECT variant_id AS owner, variant_id FROM variants",
         "refuse": f"""
@@ -320,7 +320,7 @@ def _reason_fact(reason: str, rng: random.Random) -> Fact:
 
 
 def _address_fact(address: str, rng: random.Random) -> Fact:
-    # Not "address": who asks for the email address does not ask for this
+    # Not "address" alone: a question about the email address does not ask for this
     kinds = ("new", "the", "which", "what", "full", "correct", "right", "shipping", "delivery")
     keywords = (*(f"{kind} address" for kind in kinds), "street", "city", "where", "send it to", "ship it to")
     other = _draw_address(rng)
@@ -401,9 +401,8 @@ def helpdesk_dataset(split: str, num_rows: int, seed: int = 0, kinds: Sequence[s
             `goal` and `seed`.
 
     Raises:
-        `ValueError`:
-                        If there is no such split or kind, or the number of rows or the seed is not a whole number or
-                        is too small.
+        `ValueError`: If there is no such split or kind, or the number of rows or the seed is not a whole number or
+            is too small.
 
     Example:
 
