@@ -10,7 +10,7 @@ from trl_infopo.users import Scenario, ScriptedUser
 
 
 GAMES = ("frozen_lake", "sokoban", "text_game")
-FAMILIES = ("booking", "clarify", "helpdesk", *GAMES)
+FAMILIES = ("booking", "clarify", "cocode", "helpdesk", *GAMES)
 NAN = float("nan")
 
 

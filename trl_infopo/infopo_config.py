@@ -254,9 +254,9 @@ class InfoPOConfig(GRPOConfig):
     feedback_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "Seconds that a tool, a user, an `on_end` or a `get_reward` may take. A tool that takes longer "
-            "fails, and the agent is told so; anything else that takes longer ends the run with an error. If `None`, "
-            "there is no limit."
+            "help": "Seconds that a tool, a user, an `on_action`, an `on_end` or a `get_reward` may take. A tool that "
+            "takes longer fails, and the agent is told so; anything else that takes longer ends the run with an "
+            "error. If `None`, there is no limit."
         },
     )
     log_information_gain: bool = field(
@@ -335,7 +335,7 @@ class InfoPOConfig(GRPOConfig):
             raise ValueError(
                 f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
                 f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, weights end at {largest}. Set it "
-                "below that."
+                "to at most that."
             )
         if self.info_gain_min_weight > 0 and self.info_gain_only:
             raise ValueError(

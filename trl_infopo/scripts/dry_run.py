@@ -55,8 +55,9 @@ def show_run(
     factories = [] if task["environment_factory"] is None else [CheckedFactory(task["environment_factory"])]
     tools = task["tools"] or []
     check_names_of_tools(tools, factories)
+    has_turns = bool(tools) or any(factory.converses or factory.tools for factory in factories)
     for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-        check_dataset(name, dataset, factories, False, bool(factories or tools))
+        check_dataset(name, dataset, factories, False, has_turns)
     rewards = [reward.__name__ for reward in task["reward_funcs"] or []]
     rewards += ["get_reward" for factory in factories if factory.has_reward]
     if not rewards:

@@ -208,8 +208,9 @@ class EvalArguments:
     feedback_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "Seconds that a tool or a reply of a user may take. A tool that takes longer fails, and the agent "
-            "is told so; a user that does ends the evaluation with an error. If not set, there is no limit."
+            "help": "Seconds that a tool, a user or another call of an environment may take. A tool that takes longer "
+            "fails, and the agent is told so; anything else that takes longer ends the evaluation with an error. If "
+            "not set, there is no limit."
         },
     )
     output_dir: str = field(

@@ -129,7 +129,7 @@ class HarnessRollouts:
     ):
         if find_spec("aiohttp") is None:
             raise ImportError('HarnessRollouts needs the package `aiohttp`: pip install "trl-infopo[serving]"')
-        check_callable("play", play, "plays an episode")
+        check_callable("play", play, "a function that plays an episode")
         check_number("timeout", timeout, above=0, at_most=LONGEST_WAIT, hint="the seconds that an episode may take")
         check_number("max_retries", max_retries, integer=True, at_least=0)
         check_number("concurrency", concurrency, integer=True, at_least=1)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ..._options import check_choice
+from ..._options import check_choice, check_draw
 from ...users import NOTHING_TO_ADD, Fact, Scenario, ScriptedUser, UserFactory, UserSimulator
 from .sandbox import Limits, SandboxError, SandboxResult, can_isolate, run_code
 from .tasks import Function, catalogue, hidden_tests, split_of
@@ -228,11 +228,13 @@ def cocode_dataset(split: str, num_rows: int, seed: int = 0) -> "Dataset":
             Dataset with the columns `prompt` (conversational), `function`, `choices` (JSON text) and `seed`.
 
     Raises:
-        `ValueError`: If there is no such split.
+        `ValueError`: If there is no such split, or the number of rows or the seed is not a whole number or is too
+            small.
     """
     from datasets import Dataset
 
     check_choice("split", split, list(SPLITS))
+    check_draw(num_rows, seed)
     tasks = {
         name: [variant for variant in function.variants() if split_of(name, variant) == split]
         for name, function in catalogue().items()
