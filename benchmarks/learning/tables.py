@@ -135,7 +135,8 @@ def markdown_page(results: Results, shift: Results) -> str:
         "- *area*: under the curve of held-out success, or of held-out reward in `clarify`, where it is graded; mean "
         "± standard deviation over seeds.",
         "- *ratio to GRPO*: of the mean areas over the seeds that both have, with the 95 % interval of a paired "
-        f"bootstrap over seeds; with fewer than {MIN_PAIRS} seeds there is none.",
+        f"bootstrap over seeds; with fewer than {MIN_PAIRS} seeds there is none, and with {MIN_PAIRS} it is hardly "
+        "more than their range.",
         "- *collapses*: runs that end with less than one question, or below half of the last value of GRPO's run "
         "with the same seed.",
         "- *questions at the end*: useful / useless / repeated, per rollout.",
