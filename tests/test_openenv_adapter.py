@@ -192,7 +192,7 @@ def scripted_server(*answers):
         return None
 
     with serve_sockets(handle, "127.0.0.1", 0, process_request=describe) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.socket.getsockname()[1]}", asked
         finally:

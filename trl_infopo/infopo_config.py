@@ -213,10 +213,9 @@ class InfoPOConfig(GRPOConfig):
     gate: str = field(
         default="agreement",
         metadata={
-            "help": "What weights the information advantages of a group. "
-            "'variance', the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell "
-            "the rollouts apart. 'agreement' also closes as far as gains have not correlated with rewards. "
-            "'none' is 1 everywhere (ablation).",
+            "help": "Gate of the information. "
+            "'variance', the paper's, opens for groups whose rewards tie. 'agreement' also closes as far as gains "
+            "have not correlated with rewards. 'none' is 1 everywhere (ablation).",
             "choices": ["agreement", "variance", "none"],
         },
     )
@@ -254,9 +253,9 @@ class InfoPOConfig(GRPOConfig):
     feedback_timeout: float | None = field(
         default=None,
         metadata={
-            "help": "Seconds that a tool, a user, an `on_action`, an `on_end` or a `get_reward` may take. A tool that "
-            "takes longer fails, and the agent is told so; anything else that takes longer ends the run with an "
-            "error. If `None`, there is no limit."
+            "help": "Seconds that a tool, a user or another call of an environment may take. A tool that takes longer "
+            "fails, and the agent is told so; anything else that takes longer ends the run with an error. If `None`, "
+            "there is no limit."
         },
     )
     log_information_gain: bool = field(
