@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 A dialogue with its gains, for the README: from the first traced group of a training whose rewards are all 0, so that
-GRPO learns nothing from it, the rollout with the most gain.
+GRPO learns nothing from it, the rollout with the most gain of those that booked something.
 
 ```bash
 trl-infopo quickstart
@@ -36,7 +36,11 @@ def find_dialogue(rows: list[dict]) -> dict:
     rows = [row for row in rows if row["split"] == "train"]
     for (step, number), group in groupby(rows, key=lambda row: (row["step"], row["group"])):
         group = list(group)
+        num_rollouts = len(group)
         if any(row["reward"] != 0 for row in group):
+            continue
+        group = [row for row in group if has_booked(row)]
+        if not group:
             continue
         row = max(group, key=lambda row: sum(turn["information_gain"] or 0 for turn in row["turns"]))
         actions = [message for message in json.loads(row["completion"]) if message["role"] == "assistant"]
@@ -49,13 +53,18 @@ def find_dialogue(rows: list[dict]) -> dict:
             "step": step,
             "group": number,
             "rollout": row["rollout"],
-            "rollouts": len(group),
+            "rollouts": num_rollouts,
             "outcome_advantage": row["outcome_advantage"],
             "placeholder": next(turn["masked_feedback"] for turn in row["turns"] if turn["masked_feedback"]),
             "request": request,
             "turns": turns,
         }
-    raise SystemExit("The traces hold no group whose rewards are all 0.")
+    raise SystemExit("The traces hold no group whose rewards are all 0 and in which something was booked.")
+
+
+def has_booked(row: dict) -> bool:
+    calls = [call for message in json.loads(row["completion"]) for call in message.get("tool_calls") or []]
+    return any(call["function"]["name"] == "book" for call in calls)
 
 
 def to_text(action: dict) -> str:
@@ -86,9 +95,9 @@ def markdown(dialogue: dict) -> str:
         "",
         f"Step {dialogue['step']} of `trl-infopo quickstart`, from its traces. All {dialogue['rollouts']} rollouts of "
         f"this request failed, with a reward of 0: with GRPO, each turn has the advantage "
-        f"{dialogue['outcome_advantage']:.2f}, and nothing is learnt. With InfoPO, questions whose answers the agent "
-        f"took up are worth asking. What was answered by *{dialogue['placeholder']}*, the placeholder, has a gain of "
-        "exactly 0.",
+        f"{dialogue['outcome_advantage']:.2f}, and nothing is learnt. With InfoPO, turns whose feedback the agent "
+        "took up are worth more than the group's average, and others less. What was answered by "
+        f"*{dialogue['placeholder']}*, the placeholder, has a gain of exactly 0.",
     ]
     return "\n".join(lines) + "\n"
 
