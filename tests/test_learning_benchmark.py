@@ -95,8 +95,8 @@ def test_settings_are_confirmed_where_they_were_not_chosen():
 )
 def test_the_settings_of_every_regime_and_arm_make_a_configuration(regime_name, arm_name, tmp_path):
     regime, arm = REGIMES[regime_name], ARMS[arm_name]
-    config = make_config(arm, regime, FAMILIES[regime.family], str(tmp_path), 0, TINY)
     settings = run_settings(regime_name, arm_name, 0, TINY)
+    config = make_config(settings["options"], FAMILIES[regime.family], str(tmp_path), 0, TINY)
     for name, value in settings["options"].items():
         assert getattr(config, name) == value
     assert json.loads(json.dumps(settings)) == settings

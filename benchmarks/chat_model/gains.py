@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from trl_infopo.information_gain import score_information_gain
 from trl_infopo.turns import segment_turns
 
+from ..learning.run import write_atomically
 from .dialogues import DIALOGUES, Dialogue
 
 
@@ -109,19 +110,20 @@ def summarize(gains: dict[str, list[float]]) -> dict:
     }
 
 
-def load_models() -> tuple[PreTrainedTokenizerBase, dict[str, PreTrainedModel]]:
+def load_models(*dtypes: torch.dtype) -> tuple[PreTrainedTokenizerBase, list[PreTrainedModel]]:
     """The tokenizer, and the model in each dtype."""
     sys.path.insert(0, str(ROOT / "tests"))
     from smollm2 import save_smollm2
 
     with TemporaryDirectory() as folder:
         save_smollm2(Path(folder))
-        models = {name: AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for name, dtype in DTYPES.items()}
+        models = [AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for dtype in dtypes]
         return AutoTokenizer.from_pretrained(folder), models
 
 
 def main() -> None:
-    tokenizer, models = load_models()
+    tokenizer, loaded = load_models(*DTYPES.values())
+    models = dict(zip(DTYPES, loaded, strict=True))
     cells = list(product(DIALOGUES, ANSWERS))
     if RESULT.exists():  # whole, or as far as it was when it was interrupted
         state = json.loads(RESULT.read_text())
@@ -129,9 +131,7 @@ def main() -> None:
         state = {"placeholders": PLACEHOLDERS, "sampled": [], "results": []}
 
     def save() -> None:
-        temporary = RESULT.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state, indent=1) + "\n")
-        temporary.replace(RESULT)
+        write_atomically(RESULT, json.dumps(state, indent=1) + "\n")
 
     written = [(conversation(d, getattr(d, a)), d.informed if a == "useful" else d.uninformed) for d, a in cells]
     done = len(state["sampled"])

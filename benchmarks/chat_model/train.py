@@ -8,35 +8,33 @@ One run after the other, each about an hour on one core. What is done is not run
 """
 
 import json
-import sys
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from filelock import FileLock
 from peft import LoraConfig
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer, TrlParser
 
-from trl_infopo import InfoPOConfig
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import CHAT_TEMPLATE, RESPONSE_TEMPLATE
 
 from ..learning.arms import ARMS
 from ..learning.run import (
     SHARED_OPTIONS,
-    curve,
+    Sizes,
     demonstrations,
-    measured,
     prepare_process,
-    read_result,
-    rounded,
+    run_unless_done,
+    train_and_measure,
     versions,
-    write_atomically,
 )
-from .gains import ROOT
+from .gains import ROOT, load_models
 from .reduced import REDUCED
 
 
@@ -44,37 +42,16 @@ RESULTS = ROOT / "benchmarks" / "results" / "chat_model_training"
 CACHE = RESULTS / ".cache"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """
-    How much of everything. The defaults are those of all committed results.
-
-    Attributes:
-        warm_start_steps (`int`, *optional*, defaults to `40`):
-            Steps of the supervised warm start, each on 8 conversations.
-        steps (`int`, *optional*, defaults to `30`):
-            Steps of reinforcement learning.
-        eval_steps (`int`, *optional*, defaults to `10`):
-            Steps between two evaluations.
-        num_prompts (`int`, *optional*, defaults to `3`):
-            Groups in a step.
-        num_generations (`int`, *optional*, defaults to `6`):
-            Rollouts in a group.
-        num_held_out (`int`, *optional*, defaults to `48`):
-            Held-out tasks.
-        num_dialogues (`int`, *optional*, defaults to `3`):
-            Of the held-out tasks, how many are kept as dialogues.
-    """
-
-    warm_start_steps: int = 40
-    steps: int = 30
-    eval_steps: int = 10
-    num_prompts: int = 3
-    num_generations: int = 6
-    num_held_out: int = 48
-    num_dialogues: int = 3
-
-
+SIZES = Sizes(
+    warm_start_steps=40,
+    num_demonstrations=320,
+    steps=30,
+    eval_steps=10,
+    num_prompts=3,
+    num_generations=6,
+    num_held_out=48,
+)
+NUM_DIALOGUES = 3  # about held-out tasks, before and after
 WARM_START_OPTIONS = {
     "per_device_train_batch_size": 8,
     "learning_rate": 1e-4,
@@ -89,6 +66,7 @@ TRAINING_OPTIONS = {
     "lr_scheduler_type": "constant",
     "num_generations_eval": 1,
     "log_information_gain": True,
+    "disable_tqdm": False,  # a step takes minutes
 }
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
@@ -118,7 +96,8 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
 
 def load_warm_start(sizes: Sizes, cache: Path = CACHE) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The policy that all runs start from: taught the form of the game by a demonstrator who asks at random."""
-    path = cache / f"warm_start-{sizes.warm_start_steps}"
+    made_of = [WARM_START_OPTIONS, sizes.warm_start_steps, sizes.num_demonstrations]
+    path = cache / f"warm_start-{sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
@@ -127,40 +106,33 @@ def load_warm_start(sizes: Sizes, cache: Path = CACHE) -> tuple[PreTrainedModel,
 
 
 def make_warm_start(sizes: Sizes, path: Path) -> None:
-    sys.path.insert(0, str(ROOT / "tests"))
-    from smollm2 import save_smollm2
-
     set_seed(0)
-    with TemporaryDirectory() as folder:
-        save_smollm2(Path(folder))
-        model = AutoModelForCausalLM.from_pretrained(folder)
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(folder))
-        num_rows = WARM_START_OPTIONS["per_device_train_batch_size"] * sizes.warm_start_steps
-        trainer = SFTTrainer(
+    tokenizer, [model] = load_models(torch.float32)
+    with TemporaryDirectory() as output_dir:
+        SFTTrainer(
             model=model,
             args=SFTConfig(
-                output_dir=folder,
+                output_dir=output_dir,
                 max_steps=sizes.warm_start_steps,
                 logging_steps=1,
                 **SHARED_OPTIONS,
                 **WARM_START_OPTIONS,
             ),
-            train_dataset=demonstrations(REDUCED, {}, num_rows, seed=0),
-            processing_class=tokenizer,
-        )
-        trainer.train()
-        temporary = path.with_suffix(".tmp")
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+            train_dataset=demonstrations(REDUCED, {}, sizes.num_demonstrations, seed=0),
+            processing_class=prepare_tokenizer(tokenizer),
+        ).train()
+    temporary = path.with_suffix(".tmp")
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
     temporary.rename(path)
 
 
-def play(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sizes: Sizes) -> list[dict]:
+def play(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[dict]:
     """Dialogues about the first held-out tasks, decoded greedily."""
     evaluation = evaluate(
         (model, tokenizer),
         {"user": REDUCED.make_environment},
-        REDUCED.make_dataset("test", sizes.num_dialogues),
+        REDUCED.make_dataset("test", NUM_DIALOGUES),
         max_turns=TRAINING_OPTIONS["max_turns"],
         max_completion_length=TRAINING_OPTIONS["max_completion_length"],
         show_progress=False,
@@ -185,46 +157,22 @@ def train(arm_name: str, seed: int, sizes: Sizes, cache: Path = CACHE) -> dict:
     Returns:
         `dict`: The result, with dialogues before and after.
     """
-    arm = ARMS[arm_name]
+    settings = run_settings(arm_name, seed, sizes)
     model, tokenizer = load_warm_start(sizes, cache)
-    before = play(model, tokenizer, sizes)
-    start = time.perf_counter(), time.process_time()
-    set_seed(seed)
-    with TemporaryDirectory() as output_dir:
-        trainer = measured(arm.trainer)(
-            model=model,
-            args=InfoPOConfig(
-                output_dir=output_dir,
-                seed=seed,
-                max_steps=sizes.steps,
-                per_device_train_batch_size=sizes.num_prompts * sizes.num_generations,
-                num_generations=sizes.num_generations,
-                per_device_eval_batch_size=sizes.num_held_out,
-                eval_strategy="steps",
-                eval_steps=sizes.eval_steps,
-                eval_on_start=True,
-                logging_steps=sizes.eval_steps,
-                masked_feedback=REDUCED.placeholder,
-                **{**SHARED_OPTIONS, "disable_tqdm": False},
-                **{**TRAINING_OPTIONS, **arm.options},
-            ),
-            train_dataset=REDUCED.make_dataset("train", sizes.num_prompts * sizes.steps, seed),
-            eval_dataset=REDUCED.make_dataset("test", sizes.num_held_out, seed),
-            processing_class=tokenizer,
-            peft_config=LoraConfig(**LORA),
-            environment_factory=REDUCED.make_environment,
-            classify=REDUCED.classify,
-        )
-        trainer.train()
-    seconds = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}
-    return {
-        "settings": run_settings(arm_name, seed, sizes),
-        "versions": versions(),
-        "seconds": rounded(seconds),
-        "curve": rounded(curve(trainer.evaluations, trainer.state.log_history)),
-        "before": before,
-        "after": play(trainer.model, tokenizer, sizes),
-    }
+    before = play(model, tokenizer)
+    measured_values = train_and_measure(
+        ARMS[arm_name].trainer,
+        REDUCED,
+        settings["options"],
+        seed,
+        sizes,
+        model=model,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(**LORA),
+    )
+    # The adapter was put into the model's own layers
+    after = play(model, tokenizer)
+    return {"settings": settings, "versions": versions(), **measured_values, "before": before, "after": after}
 
 
 @dataclass
@@ -237,19 +185,17 @@ class TrainArguments:
         default_factory=lambda: ["grpo", "agreement"], metadata={"help": "Arms.", "choices": list(ARMS)}
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds."})
-    steps: int = field(default=Sizes.steps, metadata={"help": "Steps of reinforcement learning."})
+    steps: int = field(default=SIZES.steps, metadata={"help": "Steps of reinforcement learning."})
     results: str = field(default=str(RESULTS), metadata={"help": "Directory of the results."})
 
 
 def main(argv: list[str] | None = None) -> None:
     [args] = TrlParser(TrainArguments, prog="python -m benchmarks.chat_model.train").parse_args_and_config(argv)
     prepare_process()
-    sizes = Sizes(steps=args.steps)
-    for arm, seed in tqdm([(arm, seed) for seed in args.seeds for arm in args.arms], unit="run"):
-        path = result_path(arm, seed, Path(args.results))
-        done = read_result(path)
-        if done is None or done["settings"] != run_settings(arm, seed, sizes):
-            write_atomically(path, json.dumps(train(arm, seed, sizes), indent=1) + "\n")
+    sizes = replace(SIZES, steps=args.steps)
+    for run in tqdm([(arm, seed) for seed in args.seeds for arm in args.arms], unit="run"):
+        path = result_path(*run, Path(args.results))
+        run_unless_done(path, run_settings(*run, sizes), partial(train, *run, sizes))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from trl_infopo import InfoPOConfig, InfoPOTrainer
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
 
-from .arms import ARMS, Arm
+from .arms import ARMS
 from .families import FAMILIES, QUESTIONS, Family
 from .regimes import REGIMES, Regime
 
@@ -171,6 +171,13 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def run_unless_done(path: Path, settings: dict, make: Callable[[], dict]) -> None:
+    """Make and write a result, unless it is there, whole and of these settings."""
+    result = read_result(path)
+    if result is None or result["settings"] != settings:
+        write_atomically(path, json.dumps(make(), separators=(",", ":")) + "\n")
 
 
 def prepare_process() -> None:
@@ -342,32 +349,78 @@ def train(regime_name: str, arm_name: str, seed: int, sizes: Sizes, cache: Path 
     family = FAMILIES[regime.family]
     settings = run_settings(regime_name, arm_name, seed, sizes)
     model, tokenizer = load_warm_start(settings["warm_start"], cache)
-    start = time.perf_counter(), time.process_time()
-    set_seed(seed)
-    with TemporaryDirectory() as output_dir:
-        trainer = measured(arm.trainer)(
-            model=model,
-            args=make_config(arm, regime, family, output_dir, seed, sizes),
-            train_dataset=family.make_dataset("train", sizes.num_prompts * sizes.steps, seed, **regime.dataset),
-            eval_dataset=family.make_dataset("test", sizes.num_held_out, seed, **regime.dataset),
-            processing_class=tokenizer,
-            environment_factory=partial(family.make_environment, **regime.environment),
-            classify=family.classify,
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    measured_values = train_and_measure(
+        arm.trainer,
+        family,
+        settings["options"],
+        seed,
+        sizes,
+        environment=regime.environment,
+        dataset=regime.dataset,
+        model=model,
+        processing_class=tokenizer,
+    )
     path = policy_path(regime_name, arm_name, seed, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"settings": settings, "weights": model.state_dict()}, path)
+    return {"settings": settings, "versions": versions(), **measured_values}
+
+
+def train_and_measure(
+    trainer_class: type[InfoPOTrainer],
+    family: Family,
+    options: dict,
+    seed: int,
+    sizes: Sizes,
+    environment: dict | None = None,
+    dataset: dict | None = None,
+    **kwargs,
+) -> dict:
+    """
+    Train a policy on tasks of a family, and measure it on held-out ones.
+
+    Args:
+        trainer_class (`type[InfoPOTrainer]`):
+            The trainer.
+        family ([`Family`]):
+            The tasks.
+        options (`dict`):
+            Options of `InfoPOConfig`, besides those that all runs share.
+        seed (`int`):
+            Seed of tasks and sampling.
+        sizes ([`Sizes`]):
+            How much of everything.
+        environment (`dict`, *optional*):
+            Options of the environment.
+        dataset (`dict`, *optional*):
+            Options of the dataset.
+        **kwargs:
+            Further arguments of the trainer: the model, its tokenizer, an adapter.
+
+    Returns:
+        `dict`: `seconds` and `curve` of a result.
+    """
+    start = time.perf_counter(), time.process_time()
+    set_seed(seed)
+    with TemporaryDirectory() as output_dir:
+        trainer = measured(trainer_class)(
+            args=make_config(options, family, output_dir, seed, sizes),
+            train_dataset=family.make_dataset("train", sizes.num_prompts * sizes.steps, seed, **(dataset or {})),
+            eval_dataset=family.make_dataset("test", sizes.num_held_out, seed, **(dataset or {})),
+            environment_factory=partial(family.make_environment, **(environment or {})),
+            classify=family.classify,
+            **kwargs,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    seconds = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}
     return {
-        "settings": settings,
-        "versions": versions(),
-        "seconds": rounded({"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}),
+        "seconds": rounded(seconds),
         "curve": rounded(curve(trainer.evaluations, trainer.state.log_history)),
     }
 
 
-def make_config(arm: Arm, regime: Regime, family: Family, output_dir: str, seed: int, sizes: Sizes) -> InfoPOConfig:
+def make_config(options: dict, family: Family, output_dir: str, seed: int, sizes: Sizes) -> InfoPOConfig:
     return InfoPOConfig(
         output_dir=output_dir,
         seed=seed,
@@ -380,8 +433,7 @@ def make_config(arm: Arm, regime: Regime, family: Family, output_dir: str, seed:
         eval_on_start=True,
         logging_steps=sizes.eval_steps,
         masked_feedback=family.placeholder,
-        **SHARED_OPTIONS,
-        **{**TRAINING_OPTIONS, **regime.options, **arm.options},
+        **{**SHARED_OPTIONS, **options},
     )
 
 

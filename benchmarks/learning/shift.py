@@ -27,10 +27,11 @@ from .run import (
     read_result,
     rounded,
     run_settings,
+    run_unless_done,
     train,
     versions,
-    write_atomically,
 )
+from .statistics import Results
 
 
 RESULTS_OF_SHIFT = RESULTS / "shift"
@@ -47,9 +48,9 @@ def shift_path(regime_name: str, arm_name: str, seed: int, results: Path = RESUL
     return results / f"{regime_name}-{arm_name}-{seed}.json"
 
 
-def read_shift(directory: Path = RESULTS_OF_SHIFT) -> dict[str, dict[str, dict[int, dict]]]:
+def read_shift(directory: Path = RESULTS_OF_SHIFT) -> Results:
     """All whole results, by regime, arm and seed, in the order in which regimes and arms are listed."""
-    results: dict[str, dict[str, dict[int, dict]]] = {}
+    results: Results = {}
     for regime in TRAINED_WITH:
         for arm in ARMS:
             prefix = f"{regime}-{arm}-"
@@ -146,7 +147,4 @@ def main(args: ShiftArguments) -> None:
     sizes, results = Sizes(steps=args.steps), Path(args.results)
     runs = [(regime, arm, seed) for seed in args.seeds for regime in args.regimes for arm in args.arms]
     for run in tqdm(runs, unit="policy"):
-        path = shift_path(*run, results)
-        done = read_result(path)
-        if done is None or done["settings"] != shift_settings(*run, sizes):
-            write_atomically(path, json.dumps(measure_shift(*run, sizes), separators=(",", ":")) + "\n")
+        run_unless_done(shift_path(*run, results), shift_settings(*run, sizes), partial(measure_shift, *run, sizes))

@@ -3,6 +3,7 @@
 """What results say: areas, ratios with their intervals, verdicts. Nothing here trains."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -81,12 +82,14 @@ def paired_ratio(values: list[float], baselines: list[float], seed: int = 0) -> 
     return divide(sum(values), sum(baselines)), *ends
 
 
-def compare(runs: dict[int, dict], baselines: dict[int, dict]) -> tuple[float, float, float] | None:
-    """Ratio of the areas over the seeds that both have, with its interval; `None` where these are too few."""
+def compare(
+    runs: dict[int, dict], baselines: dict[int, dict], value: Callable[[dict], float] = area
+) -> tuple[float, float, float] | None:
+    """Ratio of a value over the seeds that both have, with its interval; `None` where these are too few."""
     paired = [seed for seed in runs if seed in baselines]
     if len(paired) < MIN_PAIRS:
         return None
-    return paired_ratio(*([area(results[seed]) for seed in paired] for results in (runs, baselines)))
+    return paired_ratio(*([value(results[seed]) for seed in paired] for results in (runs, baselines)))
 
 
 def verdict(low: float, high: float) -> str:

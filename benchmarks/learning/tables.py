@@ -4,6 +4,7 @@
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +23,6 @@ from .statistics import (
     held_out,
     last_value,
     num_questions,
-    paired_ratio,
     read_results,
     spread,
     verdict,
@@ -85,18 +85,15 @@ def shift_section(shift: Results) -> list[str]:
         f"|---|---|---:|{'---:|' * len(TESTS)}---:|---:|",
     ]
     for regime, arms in shift.items():
-        baselines = {seed: unseen_success(regime, result) for seed, result in arms.get(BASELINE, {}).items()}
+        unseen = partial(unseen_success, regime)
         for arm, runs in arms.items():
-            unseen = {seed: unseen_success(regime, result) for seed, result in runs.items()}
             cells = [f"`{regime}`", ARMS[arm].title, str(len(runs))]
             for name in TESTS:
                 cell = spread([result["tests"][name]["success"] for result in runs.values()])
                 cells.append(f"**{cell}**" if name in TRAINED_WITH[regime] else cell)
-            cells.append(spread(list(unseen.values())))
-            paired = [seed for seed in unseen if seed in baselines]
-            has_ratio = arm != BASELINE and len(paired) >= MIN_PAIRS
-            values = ([by_seed[seed] for seed in paired] for by_seed in (unseen, baselines))
-            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*paired_ratio(*values)) if has_ratio else "")
+            cells.append(spread(list(map(unseen, runs.values()))))
+            compared = None if arm == BASELINE else compare(runs, arms.get(BASELINE, {}), unseen)
+            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*compared) if compared else "")
             lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 

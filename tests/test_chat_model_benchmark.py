@@ -1,0 +1,50 @@
+# Copyright 2026 The trl-infopo authors
+# SPDX-License-Identifier: Apache-2.0
+"""`benchmarks/chat_model`: its reduced task is sound, and its training runs, here with a tiny model."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+pytest.importorskip("peft")
+
+from benchmarks.chat_model import train as training
+from benchmarks.chat_model.reduced import REDUCED
+from benchmarks.learning.run import Sizes, demonstrations
+from trl_infopo.evaluation import evaluate
+from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
+
+
+def test_the_oracle_succeeds_without_instructions_in_the_prompt():
+    tasks = REDUCED.make_dataset("test", 30)
+    assert {message["role"] for row in tasks for message in row["prompt"]} == {"user"}
+    evaluation = evaluate(REDUCED.oracle, {"user": REDUCED.make_environment}, tasks, max_turns=20, show_progress=False)
+    assert all(record["reward"] == 1.0 for record in evaluation.records)
+    kinds = {
+        kind
+        for row, record in zip(tasks, evaluation.records, strict=True)
+        for kind in REDUCED.classify(row, record["messages"][1:])
+    }
+    assert kinds == {"useful", "useless", None}
+
+
+def test_demonstrations_ask_and_propose():
+    conversations = demonstrations(REDUCED, {}, 30, seed=0)["messages"]
+    assert all(conversation[0]["role"] == "user" for conversation in conversations)
+    assert any(len(conversation) > 4 for conversation in conversations)
+
+
+@pytest.mark.thorough
+def test_a_run_keeps_its_curve_and_dialogues_before_and_after(monkeypatch, tmp_path):
+    tokenizer = build_tokenizer(REDUCED.phrases)
+    policy = build_policy(tokenizer)
+    monkeypatch.setattr(training, "load_warm_start", lambda sizes, cache: (policy, tokenizer))
+    sizes = Sizes(steps=2, eval_steps=1, num_prompts=2, num_generations=2, num_held_out=4)
+    result = training.train("agreement", 0, sizes, tmp_path)
+    assert [point["step"] for point in result["curve"]] == [0, 1, 2]
+    assert len(result["before"]) == len(result["after"]) == training.NUM_DIALOGUES
+    assert any("lora_" in name for name, _ in policy.named_parameters())  # which is what plays afterwards
+    assert result["settings"] == training.run_settings("agreement", 0, sizes)
