@@ -32,6 +32,7 @@ from tqdm import tqdm
 from transformers import LlamaForCausalLM
 from trl import TrlParser
 
+from trl_infopo import engines
 from trl_infopo.information_gain import score_information_gain
 from trl_infopo.turns import segment_turns
 
@@ -164,9 +165,15 @@ def run(args: ScoringBenchmarkArguments) -> dict:
         "device": device_name(args.device),
         "versions": versions(),
         "settings": settings,
+        "branch_tokens": branch_tokens(args.device),
         "num_parameters": model.num_parameters(),
         "results": results,
     }
+
+
+def branch_tokens(device: str) -> int:
+    """How many tokens of branches `tree` runs in a forward pass."""
+    return engines.BRANCH_TOKENS if device == "cpu" else engines.BRANCH_TOKENS_ON_GPU
 
 
 def markdown_table(report: dict) -> str:
@@ -204,17 +211,25 @@ def markdown_page(reports: list[dict]) -> str:
     ]
     for report in reports:
         settings = report["settings"]
-        cpu = f", CPU time of {settings['threads']} thread(s)" if settings["device"] == "cpu" else ""
-        sections.append(f"## {report['device']}")
+        cpu = f", CPU time of {settings['threads']} thread(s)" if settings["device"] == "cpu" else ", wall-clock"
+        size = f"{report['num_parameters'] / 1e9:.1f} billion" if settings["device"] != "cpu" else ""
+        sections.append(f"## {report['device']}{size and f', {size} parameters'}")
         sections.append(markdown_table(report))
         sections.append(
-            f"A Llama model of {report['num_parameters'] / 1e6:.0f} M parameters in {settings['dtype']}, "
-            f"{settings['num_trajectories']} trajectories a batch; {settings['prompt_length']} tokens of prompt, "
+            f"A Llama model of {report['num_parameters'] / 1e6:.0f} M parameters in {settings['dtype']} with "
+            f"{settings['attn_implementation']} attention, batches of {settings['num_trajectories']}; "
+            f"{settings['prompt_length']} tokens of prompt, "
             f"{settings['action_length']} an action, {settings['observation_length']} an observation, "
             f"{settings['placeholder_length']} a masked one; "
             f"the best of {settings['repeats']} repeats, interleaved{cpu}. "
             f"{', '.join(f'{name} {version}' for name, version in report['versions'].items())}."
         )
+        if report["branch_tokens"] != branch_tokens(settings["device"]):
+            sections.append(
+                f"Measured when `tree` ran {report['branch_tokens']} tokens of branches in a forward pass. Its time "
+                "was that of its number of passes, whatever their size, so it now runs "
+                f"{branch_tokens(settings['device'])} on a GPU. That was not measured yet."
+            )
     return "\n\n".join(sections) + "\n"
 
 

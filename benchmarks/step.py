@@ -4,7 +4,8 @@
 
 The steps are those of real trainers, with generation by transformers: `InfoPOTrainer` with `info_gain_coef=0.0`, which
 is GRPO to the bit, and with each engine. The policy is random, its actions and the user's replies have fixed lengths,
-and the learning rate is 0, so that all of them play the same rollouts, which is checked. A step has four parts:
+and the learning rate is 0, so that all of them play the same rollouts (on a GPU, of the same lengths), which is
+checked. A step has four parts:
 generation, reward, scoring (all that InfoPO adds) and update (the rest: loss, backward, optimizer).
 
 Then trajectories of equal length and different numbers of turns are scored.
@@ -85,6 +86,8 @@ def run_steps(args: StepBenchmarkArguments) -> list[dict]:
                 rollouts.append(completions)
                 meters[way].append(meter)
                 progress.update()
+        if args.device != "cpu":  # where the same step rounds, and so samples, differently: only lengths stay
+            rollouts = [[[0] * len(ids) for ids in completions] for completions in rollouts]
         if any(completions != rollouts[0] for completions in rollouts):
             raise RuntimeError("The trainers played different rollouts, so that their steps cannot be compared.")
         lengths = [args.action_length, args.observation_length] * (num_turns - 1) + [args.action_length]

@@ -17,7 +17,8 @@ from trl_infopo.turns import Turn, segment_turns
 @torch.no_grad()
 def naive_logps(model: nn.Module, ids: list[int], num_labels: int, temperature: float) -> torch.Tensor:
     """Log-probabilities over the vocabulary at the last `num_labels` tokens of one unpadded row."""
-    logits = model(input_ids=torch.tensor([ids])).logits[0].float()
+    device = next(model.parameters()).device
+    logits = model(input_ids=torch.tensor([ids], device=device)).logits[0].float()
     return (logits / temperature).log_softmax(-1)[-num_labels - 1 : -1]
 
 

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 from tiny_models import random_rollouts, tiny_model
 from torch.nn.attention.flex_attention import BlockMask
+from transformers.integrations import flex_attention
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer, engines, information_gain
 from trl_infopo.causal_lm import CausalLM
@@ -114,6 +115,23 @@ def test_flex_attention_agrees_with_the_definition(name, value):
     with branch_tokens(value), torch.compiler.set_stance("force_eager"):
         for engine in ENGINES:
             assert_equal(score_information_gain(model, **rollouts, engine=engine), expected, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "llama", "gemma3_text", "qwen3_moe"])
+def test_flex_attention_on_a_gpu_is_asked_for_a_kernel_that_compiles(name, monkeypatch):
+    attention, options = flex_attention.compile_friendly_flex_attention, []
+
+    def recorded(*args, **kwargs):
+        options.append(kwargs["kernel_options"])
+        return attention(*args, **kwargs)
+
+    monkeypatch.setattr(flex_attention, "compile_friendly_flex_attention", recorded)
+    monkeypatch.setattr(CausalLM, "on_gpu", True)
+    model, rollouts = tiny_model(name, attn_implementation="flex_attention"), random_rollouts(seed=3, num_rollouts=2)
+    with torch.compiler.set_stance("force_eager"):
+        score_information_gain(model, **rollouts, engine="tree")
+    assert options
+    assert all(option == {"FORCE_USE_FLEX_ATTENTION": True} for option in options)
 
 
 def test_auto_chooses_tree_in_flex_attention():

@@ -41,9 +41,9 @@ def test_demonstrations_ask_and_propose():
 def test_a_run_keeps_its_curve_and_dialogues_before_and_after(monkeypatch, tmp_path):
     tokenizer = build_tokenizer(REDUCED.phrases)
     policy = build_policy(tokenizer)
-    monkeypatch.setattr(training, "load_warm_start", lambda sizes, cache: (policy, tokenizer))
+    monkeypatch.setattr(training, "load_warm_start", lambda sizes, device, cache: (policy, tokenizer))
     sizes = Sizes(steps=2, eval_steps=1, num_prompts=2, num_generations=2, num_held_out=4)
-    result = training.train("agreement", 0, sizes, tmp_path)
+    result = training.train("agreement", 0, sizes, cache=tmp_path)
     assert [point["step"] for point in result["curve"]] == [0, 1, 2]
     assert len(result["before"]) == len(result["after"]) == training.NUM_DIALOGUES
     assert any("lora_" in name for name, _ in policy.named_parameters())  # which is what plays afterwards

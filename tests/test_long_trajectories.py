@@ -122,6 +122,17 @@ def test_a_branch_longer_than_a_forward_goes_in_pieces():
     assert max(forwards[1:]) <= 32
 
 
+def test_a_gpu_gets_the_same_gains_in_fewer_passes(monkeypatch):
+    model, rollout = tiny_model("qwen3", max_position_embeddings=2048), long_rollout(16, action=40)
+    forwards = {}
+    for on_gpu in (False, True):
+        monkeypatch.setattr(CausalLM, "on_gpu", on_gpu)
+        with recorded_forwards(model) as forwards[on_gpu]:
+            gains = score_information_gain(model, **rollout, engine="tree")
+        assert_equal(gains, naive_gains(model, **rollout), 1e-4)
+    assert len(forwards[True]) < len(forwards[False])
+
+
 def test_branches_need_no_more_of_the_trunk_than_what_they_see(monkeypatch):
     widths, mask = [], CausalLM.attention_mask
 

@@ -51,6 +51,11 @@ class CausalLM:
             return torch.get_autocast_dtype(device_type)
         return self.causal_lm.dtype
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on an accelerator."""
+        return self.causal_lm.device.type != "cpu"
+
     def pad(self, rows: list[list[int]], value: int = 0) -> torch.Tensor:
         """Rows right-padded to a tensor of shape (rows, columns), at least (1, 1)."""
         rows = [torch.tensor(row, dtype=torch.long) for row in rows] or [torch.tensor([value])]
@@ -69,6 +74,9 @@ class CausalLM:
             output.last_hidden_state = output.last_hidden_state[:, -1:]  # leaves next to nothing to the head
             return output
 
+        if self.config._attn_implementation == "flex_attention" and self.on_gpu:
+            # For less than 128 queries, torch 2.13 chooses a kernel that grouped-query attention can fail to compile
+            inputs["kernel_options"] = {"FORCE_USE_FLEX_ATTENTION": True}
         hook = self.backbone.register_forward_hook(keep)
         try:
             self.model(input_ids=input_ids, **{"use_cache": False, **self.kwargs, **inputs})

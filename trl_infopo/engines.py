@@ -19,6 +19,7 @@ from .turns import Turn
 
 
 BRANCH_TOKENS = 512  # in a forward pass of the tree engine: its mask has this many rows, however long the trajectory
+BRANCH_TOKENS_ON_GPU = 4096  # where passes over 512 tokens or 4096 take about as long, and few of them are faster
 
 
 class Branch(NamedTuple):
@@ -151,12 +152,14 @@ def batch_branches(group: list[Trajectory], batch_size: int) -> list[list[Branch
     return batched(sorted(branches, key=lambda branch: branch.start + len(branch.ids), reverse=True), batch_size)
 
 
-def pack_branches(group: list[Trajectory]) -> list[BranchForward]:
+def pack_branches(group: list[Trajectory], on_gpu: bool = False) -> list[BranchForward]:
     """
     Branches as the tree engine runs them, the last first, so that each forward pass needs less of the trunks than
-    the previous one. A pass has as many as `BRANCH_TOKENS` allows; a longer branch runs alone, in several passes.
+    the previous one. A pass has as many as `BRANCH_TOKENS` allows, or `BRANCH_TOKENS_ON_GPU`; a longer branch runs
+    alone, in several passes.
     """
-    max_columns = max(BRANCH_TOKENS // max(len(group), 1), 1)
+    branch_tokens = BRANCH_TOKENS_ON_GPU if on_gpu else BRANCH_TOKENS
+    max_columns = max(branch_tokens // max(len(group), 1), 1)
     packed_rows = []
     for trajectory in group:
         packed, num_columns = [], max_columns

@@ -37,6 +37,7 @@ from .turns import Turn, segment_turns
 ENGINES = ("auto", "tree", "replay")
 ESTIMATORS = ("log_ratio", "kl")
 LOGITS_IN_MEMORY = 2**25  # at a time in the LM head, factual and counterfactual together: 128 MiB in float32
+LOGITS_IN_GPU_MEMORY = 2**27  # the same on a GPU, where calls cost more and memory less: 512 MiB
 TREE_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
 PROBE_TOLERANCE = 1e-4
 HALF_PRECISION_PROBE_TOLERANCE = 0.1  # rounding alone moves a gain by about 1e-2 nats, in every engine
@@ -131,7 +132,7 @@ def score_information_gain(
     batch_size = (batch_size or max(len(trajectories), 1)) if share_trunk else 1
     groups = batched(sorted(trajectories, key=count_tokens, reverse=True), batch_size)
     if engine == "tree":
-        forwards = [pack_branches(group) for group in groups]
+        forwards = [pack_branches(group, policy.on_gpu) for group in groups]
         num_labels = [count_labels(trajectory.branches for trajectory in group) for group in groups]
     else:
         forwards = [batch_branches(group, batch_size) for group in groups]
@@ -195,7 +196,8 @@ def _score_tokens(
     states = counterfactual[None] if factual is None else torch.stack([factual, counterfactual])
     labels = [label for branch in branches for label in branch.labels]
     labels = torch.tensor(labels, dtype=torch.long, device=states.device)
-    chunk_size = max(LOGITS_IN_MEMORY // (2 * policy.config.vocab_size), 1)
+    num_logits = LOGITS_IN_GPU_MEMORY if policy.on_gpu else LOGITS_IN_MEMORY
+    chunk_size = max(num_logits // (2 * policy.config.vocab_size), 1)
     gains = [states.new_zeros(0, dtype=torch.float32)]
     label_logps = [states.new_zeros(len(states), 0, dtype=torch.float32)]
     for i in range(0, max(states.size(1), most_labels), chunk_size):

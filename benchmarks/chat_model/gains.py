@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gains of hand-written dialogues with a chat model of 135 million parameters: is the useful answer worth the most?
 
-    python -m benchmarks.chat_model.gains
+    python -m benchmarks.chat_model.gains --device cuda
 
 Each of 30 dialogues is scored with four answers, under four placeholders, in float32 and bfloat16, with two kinds of
 next action: the hand-written one that fits the answer, and ones that the model samples itself. An interrupted run
@@ -11,6 +11,7 @@ goes on where it was; delete the result to begin anew.
 
 import json
 import sys
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -19,11 +20,13 @@ from tempfile import TemporaryDirectory
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from trl import TrlParser
 
 from trl_infopo.information_gain import score_information_gain
 from trl_infopo.turns import segment_turns
 
-from ..learning.run import write_atomically
+from ..learning.run import versions, write_atomically
+from ..meters import device_name
 from .dialogues import DIALOGUES, Dialogue
 
 
@@ -56,7 +59,7 @@ def sample_actions(
 ) -> list[str]:
     inputs = tokenizer.apply_chat_template(
         conversation(dialogue, answer), add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
+    ).to(model.device)
     output = model.generate(
         **inputs,
         do_sample=True,
@@ -110,25 +113,43 @@ def summarize(gains: dict[str, list[float]]) -> dict:
     }
 
 
-def load_models(*dtypes: torch.dtype) -> tuple[PreTrainedTokenizerBase, list[PreTrainedModel]]:
+def load_models(device: str, *dtypes: torch.dtype) -> tuple[PreTrainedTokenizerBase, list[PreTrainedModel]]:
     """The tokenizer, and the model in each dtype."""
     sys.path.insert(0, str(ROOT / "tests"))
     from smollm2 import save_smollm2
 
     with TemporaryDirectory() as folder:
         save_smollm2(Path(folder))
-        models = [AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for dtype in dtypes]
+        models = [AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device) for dtype in dtypes]
         return AutoTokenizer.from_pretrained(folder), models
 
 
-def main() -> None:
-    tokenizer, loaded = load_models(*DTYPES.values())
+@dataclass
+class GainsArguments:
+    """
+    Arguments of the gains.
+    """
+
+    device: str = field(default="cpu", metadata={"help": "Where the model runs.", "choices": ["cpu", "cuda"]})
+
+
+def main(argv: list[str] | None = None) -> None:
+    [args] = TrlParser(GainsArguments, prog="python -m benchmarks.chat_model.gains").parse_args_and_config(argv)
+    tokenizer, loaded = load_models(args.device, *DTYPES.values())
     models = dict(zip(DTYPES, loaded, strict=True))
     cells = list(product(DIALOGUES, ANSWERS))
     if RESULT.exists():  # whole, or as far as it was when it was interrupted
         state = json.loads(RESULT.read_text())
+        if state["device"] != device_name(args.device):
+            raise SystemExit(f"{RESULT} was begun on {state['device']}: go on there, or delete it.")
     else:
-        state = {"placeholders": PLACEHOLDERS, "sampled": [], "results": []}
+        state = {
+            "device": device_name(args.device),
+            "versions": versions(),
+            "placeholders": PLACEHOLDERS,
+            "sampled": [],
+            "results": [],
+        }
 
     def save() -> None:
         write_atomically(RESULT, json.dumps(state, indent=1) + "\n")

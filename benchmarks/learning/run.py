@@ -265,7 +265,7 @@ class Measurement:
         super().__init__(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(1_000_000 * (self.args.seed + 1) + self.state.global_step)
             return super().evaluate(*args, **kwargs)
 
