@@ -101,8 +101,8 @@ class CausalLM:
     ) -> torch.Tensor | BlockMask | dict[str, torch.Tensor | BlockMask]:
         """
         Lets a token of a branch see the trunk before the branch's start, and the branch up to itself. The mask has the
-        form that the model takes: boolean for SDPA, additive for eager attention, a block mask for flex attention, and
-        one per kind of layer if there are several.
+        form that the model takes: a block mask for flex attention, boolean for SDPA on a GPU, else additive. If there
+        are several kinds of layers, there is one for each.
 
         Args:
             trunk_length (`int`):
@@ -147,7 +147,8 @@ class CausalLM:
                 return create_block_mask(functions[kind], *shape, device=segment.device)
             row, query, key = (torch.arange(n, device=segment.device) for n in shape if n is not None)
             mask = functions[kind](row[:, None, None], None, query[:, None], key)[:, None]
-            if self.config._attn_implementation == "eager":
+            # On a CPU, SDPA would make a boolean mask additive in every layer
+            if self.config._attn_implementation == "eager" or not self.on_gpu:
                 dtype = self.causal_lm.dtype
                 mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
                     ~mask, torch.finfo(dtype).min
