@@ -58,39 +58,6 @@ def test_a_dynamic_rope_agrees_within_its_original_length():
     assert_equal(score_information_gain(model, **rollouts, engine="replay"), naive_gains(model, **rollouts), 1e-4)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize(
-    ("name", "engine"), [("qwen3", "tree"), ("qwen3", "replay"), ("mistral_sliding", "tree"), ("llama", "replay")]
-)
-@pytest.mark.parametrize("horizon", [2, 16])
-def test_a_horizon_adds_up_the_gains_on_later_actions(name, engine, horizon, estimator):
-    """The definition for one action at a time: what lies between is as it was, on both sides."""
-    model, rollouts = tiny_model(name), random_rollouts(seed=3, num_rollouts=3)
-    prompts, completions, turns = (rollouts[key] for key in ("prompt_ids", "completion_ids", "turns"))
-    gains = score_information_gain(model, **rollouts, engine=engine, estimator=estimator, horizon=horizon)
-    expected = torch.full_like(gains, math.nan)
-    for i, (prompt, completion) in enumerate(zip(prompts, completions)):
-        for k, turn in enumerate(turns[i][:-1]):
-            masked = rollouts["masked_observations"][i][k]
-            if masked is None:
-                continue
-            summed = 0.0
-            for later in turns[i][k + 1 : k + 1 + horizon]:
-                action = [completion[j] for j in later.action]
-                between = completion[turn.observation.stop : later.action.start]
-                before = prompt + completion[: turn.observation.start]
-                observation = [completion[j] for j in turn.observation]
-                factual, counterfactual = (
-                    naive_logps(model, before + o + between + action, len(action), 1.0) for o in (observation, masked)
-                )
-                if estimator == "kl":
-                    summed += (factual.exp() * (factual - counterfactual)).sum(-1).mean()
-                else:
-                    summed += (factual - counterfactual)[range(len(action)), action].mean()
-            expected[i, k] = summed
-    assert_equal(gains, expected, 1e-4)
-
-
 @pytest.mark.parametrize("name", ["qwen3", "mistral_sliding", "gemma3_text"])
 def test_tree_agrees_with_the_definition_in_eager_attention(name):
     model, rollouts = tiny_model(name, attn_implementation="eager"), random_rollouts(seed=2)
@@ -402,8 +369,6 @@ def test_prompt_learning_falls_back_to_replay(peft_config):
         ({"temperature": 0.0}, r"`temperature` is 0.0, .*set it above 0"),
         ({"temperature": -1.0}, r"`temperature` is -1.0, .*set it above 0"),
         ({"batch_size": 0}, r"`batch_size` is 0, set it to at least 1, or to None"),
-        ({"horizon": 0}, r"`horizon` is 0, set it to at least 1"),
-        ({"horizon": 1.5}, r"`horizon` is 1.5, set it to a whole number"),
         ({"masked_observations": [[[], None]]}, r"`masked_observations\[0\]\[0\]` is empty\. Give .*, or None"),
         ({"masked_observations": [[[30]]]}, r"one entry per rollout, and the last two one per turn"),
         ({"masked_observations": []}, r"one entry per rollout"),

@@ -28,15 +28,9 @@ class Branch(NamedTuple):
     rollout: int
     turn: int
     start: int  # where the masked observation begins to differ
-    ids: list[int]  # the masked observation from there on and what followed, up to but without the last label
-    positions: list[int]  # of the labels: the tokens of the following actions, as far as the horizon reaches
+    ids: list[int]  # the masked observation from there on and the following action, but for its last token
+    action: range  # positions of the following action, whose tokens are the labels
     labels: list[int]  # their token ids
-    lengths: list[int]  # how many of them each action has
-
-    @property
-    def columns(self) -> list[int]:
-        """Indices into `ids` of the tokens before the labels."""
-        return [position - self.positions[-1] + len(self.ids) - 1 for position in self.positions]
 
 
 class Trajectory(NamedTuple):
@@ -64,7 +58,6 @@ def find_branches(
     completion_ids: list[list[int]],
     turns: list[list[Turn]],
     masked_observations: list[list[list[int] | None]],
-    horizon: int = 1,
 ) -> tuple[torch.Tensor, list[Trajectory]]:
     """
     Find the branches of rollouts: one for each turn whose gain needs a forward pass.
@@ -78,8 +71,6 @@ def find_branches(
             Turns of each completion.
         masked_observations (`list[list[list[int] | None]]`):
             For each turn, the token ids that replace its observation; `None` where the turn is not to be scored.
-        horizon (`int`, *optional*, defaults to `1`):
-            Number of following actions whose tokens are labels.
 
     Returns:
         `tuple[torch.Tensor, list[Trajectory]]`: The gains that need no forward pass, of shape `(B, K)` and NaN
@@ -115,22 +106,19 @@ def find_branches(
             shared = 0
             while shared < min(len(masked) - 1, len(observation)) and masked[shared] == observation[shared]:
                 shared += 1
-            actions = [later.action for later in turns[rollout][k + 1 : k + 1 + horizon]]
-            positions = [position for action in actions for position in range(action.start, action.stop)]
+            labels = completion[following.action.start : following.action.stop]
             branches.append(
                 Branch(
                     rollout=rollout,
                     turn=k,
                     start=len(prompt) + turn.observation.start + shared,
-                    ids=masked[shared:] + completion[following.action.start : positions[-1]],
-                    positions=[len(prompt) + position for position in positions],
-                    labels=[completion[position] for position in positions],
-                    lengths=[len(action) for action in actions],
+                    ids=masked[shared:] + labels[:-1],
+                    action=range(len(prompt) + following.action.start, len(prompt) + following.action.stop),
+                    labels=labels,
                 )
             )
         if branches:
-            end = max(branch.positions[-1] for branch in branches)
-            trajectories.append(Trajectory((prompt + completion)[:end], branches))
+            trajectories.append(Trajectory((prompt + completion)[: branches[-1].action.stop - 1], branches))
     return gains, trajectories
 
 
@@ -191,14 +179,13 @@ def run_tree(
     for trunk_length, rows, columns in forwards:
         if excess := cache.get_seq_length() - trunk_length - columns.start:
             cache.crop(-excess)
-        columns_of = {id(branch): set(branch.columns) for row in rows for branch in row}
         packed = [[(branch, i) for branch in row for i in range(len(branch.ids))][: columns.stop] for row in rows]
         ids = [[branch.ids[i] for branch, i in row[columns.start :]] for row in packed]
         at = [
             (row, column, branch.turn, i)
             for row, tokens in enumerate(packed)
             for column, (branch, i) in enumerate(tokens[columns.start :])
-            if i in columns_of[id(branch)]
+            if i >= len(branch.ids) - len(branch.labels)
         ]
         position = policy.pad([[branch.start + i for branch, i in row] for row in packed])
         mask = policy.attention_mask(
@@ -243,7 +230,7 @@ def run_replay(
     for branches in batches:
         rows = [trunks[branch.rollout][: branch.start] + branch.ids for branch in branches]
         if not share_trunk:
-            factual_rows = [trunks[branch.rollout][: branch.positions[-1]] for branch in branches]
+            factual_rows = [trunks[branch.rollout][: branch.action.stop - 1] for branch in branches]
             before = _final_states(policy, branches, factual_rows, complete=True)
             yield branches, before, _final_states(policy, branches, rows, complete=True)
         elif with_factual:
@@ -262,9 +249,9 @@ def _final_states(
     models in which the length of the row matters.
     """
     columns = [
-        (i, len(row) - len(branch.ids) + column)
+        (i, column)
         for i, (branch, row) in enumerate(zip(branches, rows, strict=True))
-        for column in branch.columns
+        for column in range(len(row) - len(branch.labels), len(row))
     ]
     if complete:
         rows = [row + branch.labels[-1:] for branch, row in zip(branches, rows, strict=True)]
@@ -277,5 +264,5 @@ def _before_actions(group: list[Trajectory]) -> list[tuple[int, int]]:
         (row, column - 1)
         for row, trajectory in enumerate(group)
         for branch in trajectory.branches
-        for column in branch.positions
+        for column in branch.action
     ]

@@ -6,7 +6,6 @@ Dimension suffixes: `B` rollouts, `K` turns, `G` rollouts of a group, `P` pools 
 values in a pool. A pool's values come with `counts`, how often each one counts; 0 leaves a value out.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -21,35 +20,8 @@ PRIOR_DECAY = 0.98  # per step
 PRIOR_GROUPS = 8.0  # weight of the prior, in groups
 FULL_AGREEMENT = 0.3  # mean correlation from which the factor is 1
 GATES = ("variance", "none")
-NORMALIZATIONS = ("group", "group_scale", "group_acts", "group_turn", "batch", "none")
+NORMALIZATIONS = ("group", "group_scale", "batch", "none")
 GRANULARITIES = ("turn", "token")
-
-
-class RewardRange(NamedTuple):
-    """
-    Range of the rewards of a run so far.
-
-    Attributes:
-        lowest (`float`):
-            The lowest reward, infinity before the first one.
-        highest (`float`):
-            The highest reward, minus infinity before the first one.
-    """
-
-    lowest: float = math.inf
-    highest: float = -math.inf
-
-    def update(self, rewards: torch.Tensor) -> "RewardRange":
-        """The range after these rewards, of any shape; those that are not finite are left out."""
-        rewards = rewards[rewards.isfinite()]
-        if len(rewards) == 0:
-            return self
-        return RewardRange(min(self.lowest, rewards.min().item()), max(self.highest, rewards.max().item()))
-
-    @property
-    def width(self) -> float:
-        """Difference of the two, 0 as long as rewards have not differed."""
-        return max(self.highest - self.lowest, 0.0)
 
 
 class Agreement(NamedTuple):
@@ -152,27 +124,6 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
     return torch.sigmoid(-reward_std / temperature)
 
 
-def headroom(rewards: torch.Tensor, reward_range: RewardRange) -> torch.Tensor:
-    """
-    How far each group is below the highest reward, as a share of the range of rewards.
-
-    Args:
-        rewards (`torch.Tensor` of shape `(P, N)`):
-            Rewards of each group; those that are not finite are left out.
-        reward_range ([`~trl_infopo.fusion.RewardRange`]):
-            Range of the rewards of the run.
-
-    Returns:
-        `torch.Tensor` of shape `(P,)`: 0 for a group whose rewards are the highest of the run, 1 for one whose rewards
-        are the lowest, and for all groups as long as rewards have not differed.
-    """
-    if reward_range.width == 0:
-        return rewards.new_ones(len(rewards))
-    scorable = rewards.isfinite()
-    mean = pool_mean(rewards.masked_fill(~scorable, 0.0), scorable.to(rewards.dtype)).squeeze(1)
-    return ((reward_range.highest - mean) / reward_range.width).clamp(0, 1)
-
-
 def gain_reward_correlation(
     information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int
 ) -> torch.Tensor:
@@ -212,8 +163,8 @@ def normalize_information_gain(
     granularity: str = "turn",
 ) -> torch.Tensor:
     """
-    Turn information gains into information advantages. Except in `"group_turn"`, no statistics are taken per turn
-    index, which would hide a bonus for length.
+    Turn information gains into information advantages. No statistics are taken per turn index, which would hide a
+    bonus for length.
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
@@ -226,9 +177,7 @@ def normalize_information_gain(
         normalization (`str`, *optional*, defaults to `"group"`):
             `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
             root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
-            gain. `"group_acts"` is `"group"` with the turns that have no gain counting as a gain of 0. `"group_turn"`
-            subtracts the mean of the other rollouts' turns at the same index, where a rollout that has ended counts as
-            a gain of 0, and divides by the group's standard deviation.
+            gain.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
             them (the authors' code).
@@ -243,9 +192,6 @@ def normalize_information_gain(
     check_choice("granularity", granularity, GRANULARITIES)
     scored = information_gain.isfinite()
     values = information_gain.masked_fill(~scored, 0.0)
-    if normalization == "group_acts":
-        # A turn that acts counts with a gain of 0, and is worth as little as one that asks and learns nothing
-        scored = scored | (action_lengths > 0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)
@@ -256,13 +202,7 @@ def normalize_information_gain(
     # One pool a row: the whole batch, or each group
     shape = (1, -1) if normalization == "batch" else (-1, num_generations * information_gain.size(1))
     values_PN, counts_PN = values.reshape(shape), counts.reshape(shape)
-    if normalization == "group_turn":
-        # The mean of the other rollouts' turns at the same index; a rollout that has ended counts as a gain of 0
-        values_PGK = values.view(-1, num_generations, values.size(1))
-        others_PGK = (values_PGK.sum(1, keepdim=True) - values_PGK) / max(num_generations - 1, 1)
-        centred_PN = ((values_PGK - others_PGK).reshape(values.shape) * scored).reshape(shape)
-        normalized_PN = centred_PN / (pool_std(values_PN, counts_PN) + EPS)
-    elif normalization == "group_scale":
+    if normalization == "group_scale":
         normalized_PN = values_PN / (pool_mean(values_PN**2, counts_PN).sqrt() + EPS)
     else:
         normalized_PN = (values_PN - pool_mean(values_PN, counts_PN)) / (pool_std(values_PN, counts_PN) + EPS)
@@ -274,7 +214,7 @@ def group_gates(
     num_generations: int,
     temperature: float = 0.5,
     gate: str = "variance",
-    gate_factor: torch.Tensor | None = None,
+    gate_factor: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     The standard deviation of the rewards in each rollout's group, and its gate.
@@ -288,8 +228,8 @@ def group_gates(
             Temperature of the variance gate.
         gate (`str`, *optional*, defaults to `"variance"`):
             `"variance"`, or `"none"` for a gate of 1 everywhere.
-        gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
-            Factor by which the gate of each rollout is multiplied. If `None`, 1.
+        gate_factor (`float`, *optional*, defaults to `1.0`):
+            Factor by which all gates are multiplied.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: Standard deviation of the rewards in the rollout's group, and its gate,
@@ -306,7 +246,7 @@ def group_gates(
     )
     reward_std = reward_std.repeat_interleave(num_generations)
     gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
-    return reward_std, gates if gate_factor is None else gates * gate_factor
+    return reward_std, gates * gate_factor
 
 
 def fuse_advantages(
@@ -323,7 +263,7 @@ def fuse_advantages(
     granularity: str = "turn",
     rescale: bool = True,
     only: bool = False,
-    gate_factor: torch.Tensor | None = None,
+    gate_factor: float = 1.0,
 ) -> FusedAdvantages:
     """
     Fuse outcome advantages, one per rollout, with information gains, one per turn:
@@ -360,8 +300,8 @@ def fuse_advantages(
             that of the outcome advantages.
         only (`bool`, *optional*, defaults to `False`):
             Whether to use the rescaled information advantages alone (ablation).
-        gate_factor (`torch.Tensor` of shape `(B,)`, *optional*):
-            Factor by which the gate of each rollout is multiplied. If `None`, 1.
+        gate_factor (`float`, *optional*, defaults to `1.0`):
+            Factor by which all gates are multiplied.
 
     Returns:
         [`~trl_infopo.fusion.FusedAdvantages`]: The fused advantages and their parts.

@@ -28,9 +28,6 @@ OWN_SWITCHES = (
     "info_gain_only",
     "log_information_gain",
     "log_traces",
-    "info_gain_settled",
-    "gate_relative",
-    "gate_headroom",
 )
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
 
@@ -58,8 +55,7 @@ class InfoPOConfig(GRPOConfig):
             `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_scale"`
             divides by their root mean square without centring, so that a question that brings nothing is worth 0
             instead of less than not asking. `"batch"` centres and scales over all scored turns of the batch. `"none"`
-            keeps the gains as they are. Under study: `"group_acts"`, in which the turn that acts counts with a gain of
-            0, and `"group_turn"`, in which a turn is compared with the same turn of the other rollouts.
+            keeps the gains as they are.
         info_gain_granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
             action and counts each of them (the authors' code).
@@ -114,23 +110,6 @@ class InfoPOConfig(GRPOConfig):
         max_traces_per_step (`int`, *optional*, defaults to `64`):
             Largest number of rollouts in the traces of a logged step, over all processes. Only whole groups are
             written, so it must be at least `num_generations`.
-
-        > Parameters that are under study, and not from the paper. Each addresses a way in which the method can fail;
-        > see the results in the documentation before you use one.
-
-        info_gain_settled (`bool`, *optional*, defaults to `False`):
-            Whether gains count only in rollouts that came to an end, and not in those that were cut by `max_turns` or
-            `max_completion_length`, so that asking without finishing is not rewarded.
-        info_gain_horizon (`int`, *optional*, defaults to `1`):
-            Number of following actions on which the gain of a turn is measured, with everything between them
-            unchanged; the gains are summed. With more than 1, feedback that is used later counts as well, for more
-            work: each turn is scored on all actions within the horizon.
-        gate_relative (`bool`, *optional*, defaults to `False`):
-            Whether `gate_temperature` is in units of the range of the rewards seen in the run, from the lowest to the
-            highest, instead of units of the reward.
-        gate_headroom (`bool`, *optional*, defaults to `False`):
-            Whether the gate closes as a group approaches the highest reward of the run, so that questions are no
-            longer rewarded in a solved task.
     """
 
     info_gain_coef: float = field(
@@ -158,7 +137,7 @@ class InfoPOConfig(GRPOConfig):
             "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
             "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
             "them.",
-            "choices": ["group", "group_scale", "group_acts", "group_turn", "batch", "none"],
+            "choices": ["group", "group_scale", "batch", "none"],
         },
     )
     info_gain_granularity: str = field(
@@ -280,21 +259,6 @@ class InfoPOConfig(GRPOConfig):
         },
     )
 
-    info_gain_settled: bool = field(
-        default=False,
-        metadata={"help": "Whether gains count only in rollouts that were not cut by a limit of turns or tokens."},
-    )
-    info_gain_horizon: int = field(
-        default=1, metadata={"help": "Number of following actions on which the gain of a turn is measured."}
-    )
-    gate_relative: bool = field(
-        default=False,
-        metadata={"help": "Whether the gate's temperature is in units of the range of rewards seen in the run."},
-    )
-    gate_headroom: bool = field(
-        default=False, metadata={"help": "Whether the gate closes as a group approaches the highest reward."}
-    )
-
     def __new__(cls, *args, **kwargs):
         check_names(f"{cls.__name__} has no option", kwargs, cls.__init__)
         return super().__new__(cls)
@@ -356,7 +320,6 @@ class InfoPOConfig(GRPOConfig):
                 at_most=LONGEST_WAIT,
                 hint="or to None for no limit",
             )
-        check_number("info_gain_horizon", self.info_gain_horizon, integer=True, at_least=1, hint="the next action")
         if self.info_gain_batch_size is not None:
             check_number(
                 "info_gain_batch_size",

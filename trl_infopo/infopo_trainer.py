@@ -25,7 +25,6 @@ from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .risks import RiskCallback
-from .rollout import StopReason
 from .sampled import SampledRollouts
 from .traces import ScoredRollouts, TraceWriter
 from .turns import Turn, segment_turns
@@ -119,11 +118,6 @@ class InfoPOTrainer(ConversationTrainer):
         self.info_gain_engine = args.info_gain_engine  # "auto" until the first scoring
         self._batches_without_gain = 0
         self._gate = AdaptiveGate(args)
-        if self.rollout_func is not None and args.info_gain_settled:
-            raise ValueError(
-                "`info_gain_settled` is True, but how the rollouts of a `rollout_func` end is not known here. Set it "
-                "to False."
-            )
         self._traces = None
         if args.log_traces:
             self._traces = TraceWriter(args.max_traces_per_step, self._tokenizer, self.reward_func_names)
@@ -221,12 +215,7 @@ class InfoPOTrainer(ConversationTrainer):
 
     def _mask_observations(self, sampled: SampledRollouts) -> list[list[list[int] | None]]:
         """For each turn, the token ids of its masked observation; None where it is not scored."""
-        masked_observations = sampled.mask_observations(self._render_feedback, self._tokenizer)
-        if self.args.info_gain_settled:
-            for i, facts in enumerate(self._episode_facts):
-                if facts["stop_reason"] in (StopReason.MAX_TURNS, StopReason.MAX_TOKENS):
-                    masked_observations[i] = [None] * len(sampled.turns[i])
-        return masked_observations
+        return sampled.mask_observations(self._render_feedback, self._tokenizer)
 
     def _placeholders(self, num_rollouts: int) -> list[str]:
         """The text that masks feedback in each of this process's rollouts."""
@@ -291,7 +280,6 @@ class InfoPOTrainer(ConversationTrainer):
                 batch_size=self.args.info_gain_batch_size or batch_size,
                 factual_logps=factual_logps,
                 max_over_processes=max_over_processes,
-                horizon=self.args.info_gain_horizon,
                 token_logps=token_logps,
             )
         information_gain[:, : gains.size(1)] = gains
@@ -327,13 +315,11 @@ class InfoPOTrainer(ConversationTrainer):
             action_lengths,
             num_generations,
             coef=self.args.info_gain_coef,
-            temperature=self._gate.temperature,
-            gate=self._gate.gate,
             normalization=self.args.info_gain_normalization,
             granularity=self.args.info_gain_granularity,
             rescale=self.args.info_gain_rescale,
             only=self.args.info_gain_only,
-            gate_factor=self._gate.factor(rewards, num_generations),
+            **self._gate.options,
         )
         metrics = infopo_metrics(
             fused,
@@ -364,14 +350,11 @@ class InfoPOTrainer(ConversationTrainer):
         num_turns = torch.tensor([len(rollout) for rollout in turns], device=self.accelerator.device)
         counts = ~rewards_per_func.isnan().all(dim=1) & (self.accelerator.gather(num_turns) > 0)
         rewards[~counts] = torch.nan
-        if self.model.training:
-            self._gate.see_rewards(rewards)
         return rewards
 
     def _leave_out(self, rewards: torch.Tensor, masked_observations: list[list[list[int] | None]]) -> float:
         """Exclude from scoring the groups in which information has too little weight. Returns their share."""
-        gate_factor = self._gate.factor(rewards, self.num_generations)
-        _, gates = group_gates(rewards, self.num_generations, self._gate.temperature, self._gate.gate, gate_factor)
+        _, gates = group_gates(rewards, self.num_generations, **self._gate.options)
         is_left_out = self.args.info_gain_coef * gates < self.args.info_gain_min_weight
         first = self.accelerator.process_index * len(masked_observations)
         own = is_left_out[first : first + len(masked_observations)].tolist()

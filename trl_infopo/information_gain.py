@@ -56,7 +56,6 @@ def score_information_gain(
     batch_size: int | None = None,
     factual_logps: torch.Tensor | None = None,
     max_over_processes: Callable[[list[int]], list[int]] | None = None,
-    horizon: int = 1,
     token_logps: dict[tuple[int, int], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """
@@ -93,8 +92,6 @@ def score_information_gain(
         max_over_processes (`Callable[[list[int]], list[int]]`, *optional*):
             Elementwise maximum over all processes. With it, every process runs the same number of forward passes,
             whatever its number of turns, as ZeRO-3 and FSDP need.
-        horizon (`int`, *optional*, defaults to `1`):
-            Number of following actions whose gains are summed; everything between them is unchanged.
         token_logps (`dict[tuple[int, int], torch.Tensor]`, *optional*):
             A record to fill: keyed by rollout and turn, the log-probabilities of the tokens of the following action
             with and without the feedback, of shape `(2, N)`, on the CPU. Turns whose gain needs no forward pass
@@ -114,9 +111,8 @@ def score_information_gain(
     check_number("temperature", temperature, above=0, hint="it divides the logits")
     if batch_size is not None:
         check_number("batch_size", batch_size, integer=True, at_least=1, hint="or to None for all at once")
-    check_number("horizon", horizon, integer=True, at_least=1)
 
-    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations, horizon)
+    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations)
     if not trajectories and max_over_processes is None:
         return gains
     if engine == "auto":
@@ -163,19 +159,19 @@ def score_information_gain(
                     logps = logps if logps is None else torch.cat([known[None], logps])
                 sizes = [len(branch.labels) for branch in branches]
                 for branch, gain in zip(branches, token_gains.split(sizes), strict=True):
-                    gain = sum(action_gain.mean() for action_gain in gain.split(branch.lengths))
+                    gain = gain.mean()
                     # NaN would read as "not scored"
                     gains[branch.rollout, branch.turn] = gain if gain.isfinite() else torch.inf
                 if token_logps is not None:
                     for branch, pair in zip(branches, logps.split(sizes, dim=1), strict=True):
-                        token_logps[branch.rollout, branch.turn] = pair[:, : branch.lengths[0]]
+                        token_logps[branch.rollout, branch.turn] = pair
     return gains
 
 
 def _labels_of(factual_logps: torch.Tensor, branch: Branch, prompt_ids: list[list[int]]) -> torch.Tensor:
     """Factual log-probabilities of the labels of a branch, of shape (N,)."""
     before = len(prompt_ids[branch.rollout])
-    return factual_logps[branch.rollout, [position - before for position in branch.positions]].cpu()
+    return factual_logps[branch.rollout, branch.action.start - before : branch.action.stop - before].cpu()
 
 
 def _score_tokens(

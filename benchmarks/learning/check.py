@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 
+from .arms import ARMS
 from .grid import title
 from .run import RESULTS, Sizes, prepare_process, train
 from .statistics import Results, area, read_results
@@ -15,7 +16,12 @@ from .statistics import Results, area, read_results
 
 def draw_rows(results: Results, num_rows: int, seed: int) -> list[tuple[str, str]]:
     """Regime and arm of rows that state a spread, which takes two seeds."""
-    rows = [(regime, arm) for regime, arms in results.items() for arm, runs in arms.items() if len(runs) > 1]
+    rows = [
+        (regime, arm)
+        for regime, arms in results.items()
+        for arm, runs in arms.items()
+        if arm in ARMS and len(runs) > 1
+    ]
     return random.Random(seed).sample(rows, min(num_rows, len(rows)))
 
 

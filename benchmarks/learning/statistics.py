@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 
-from .arms import ARMS
+from .arms import TITLES
 from .regimes import CHOOSING, CHOOSING_SEEDS, REGIMES
 from .run import read_result
 
@@ -22,7 +22,7 @@ def read_results(directory: Path) -> Results:
     """All whole results, in the order in which regimes and arms are listed."""
     results: Results = {}
     for regime in REGIMES:
-        for arm in ARMS:
+        for arm in TITLES:
             paths = sorted((directory / regime / arm).glob("*.json"), key=lambda path: int(path.stem))
             runs = {int(path.stem): result for path in paths if (result := read_result(path)) is not None}
             if runs:

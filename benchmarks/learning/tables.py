@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from .arms import ARMS, BASELINE, MAIN_ARMS
+from .arms import BASELINE, MAIN_ARMS, TITLES
 from .families import QUESTIONS
 from .regimes import CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
 from .run import RESULTS, ROOT
@@ -38,7 +38,7 @@ def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
     collapses = sum(collapsed(result, baselines.get(seed)) for seed, result in runs.items())
     asked = [f"{fmean(num_questions(result, kind) for result in runs.values()):.1f}" for kind in QUESTIONS]
     cells = [
-        ARMS[arm].title,
+        TITLES[arm],
         str(len(runs)),
         spread([area(result) for result in runs.values()]),
         against,
@@ -87,7 +87,7 @@ def shift_section(shift: Results) -> list[str]:
     for regime, arms in shift.items():
         unseen = partial(unseen_success, regime)
         for arm, runs in arms.items():
-            cells = [f"`{regime}`", ARMS[arm].title, str(len(runs))]
+            cells = [f"`{regime}`", TITLES[arm], str(len(runs))]
             for name in TESTS:
                 cell = spread([result["tests"][name]["success"] for result in runs.values()])
                 cells.append(f"**{cell}**" if name in TRAINED_WITH[regime] else cell)
@@ -101,7 +101,7 @@ def shift_section(shift: Results) -> list[str]:
 def headline(results: Results) -> list[str]:
     """One row for each regime: GRPO's area, and the verdict on the other main arms."""
     arms = [arm for arm in MAIN_ARMS if arm != BASELINE]
-    lines = [f"| regime | GRPO's area | {' | '.join(ARMS[arm].title for arm in arms)} |"]
+    lines = [f"| regime | GRPO's area | {' | '.join(TITLES[arm] for arm in arms)} |"]
     lines.append(f"|---|---:|{'---|' * len(arms)}")
     for regime, by_arm in results.items():
         baselines = by_arm.get(BASELINE, {})
@@ -195,7 +195,7 @@ def draw_curves(results: Results, path: Path) -> None:
                 steps = [point["step"] for point in next(iter(arms[arm].values()))["curve"]]
                 curves = zip(*(held_out(run) for run in arms[arm].values()))
                 successes = list(curves)
-                (line,) = axis.plot(steps, [fmean(values) for values in successes], label=ARMS[arm].title)
+                (line,) = axis.plot(steps, [fmean(values) for values in successes], label=TITLES[arm])
                 lowest, highest = map(min, successes), map(max, successes)
                 axis.fill_between(steps, list(lowest), list(highest), color=line.get_color(), alpha=0.15, linewidth=0)
         handles, labels = axes.flat[0].get_legend_handles_labels()

@@ -67,8 +67,7 @@ RARELY_SET = (  # which only `--help-all` shows
     *("environment_kwargs", "dataset_kwargs"),
     *("dataset_config", "dataset_train_split", "dataset_test_split", "user_concurrency", "max_traces_per_step"),
     "min_ready_fraction",
-    *("info_gain_only", "info_gain_granularity", "info_gain_batch_size", "info_gain_settled", "info_gain_horizon"),
-    *("gate_relative", "gate_headroom"),
+    *("info_gain_only", "info_gain_granularity", "info_gain_batch_size"),
 )
 
 
