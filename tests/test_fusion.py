@@ -386,7 +386,7 @@ def test_float32_is_close_to_float64(batch, options):
     assert_equal(fused._make(value.double() for value in fused), fuse_advantages(**batch, **options), tolerance=1e-4)
 
 
-# -------------------------------------------------------------------------------------------------- agreement
+# ------------------------------------------------------------------------------------------ what we have added
 
 
 @given(batches())
@@ -436,3 +436,27 @@ def test_a_gate_factor_scales_the_information_alone(batch, factor):
     scaled = fuse_advantages(**batch, gate_factor=factor)
     outcome = fuse_advantages(**batch, coef=0.0).turn_advantages
     torch.testing.assert_close(scaled.turn_advantages - outcome, factor * (plain.turn_advantages - outcome))
+
+
+def test_a_turn_that_acts_counts_as_one_that_learns_nothing():
+    gains = to_tensor([[2.0, math.nan], [0.0, math.nan], [math.nan, math.nan]])
+    lengths = to_tensor([[3, 4], [3, 4], [3, 0]])  # asks and acts, twice; acts at once
+    values = normalize_information_gain(gains, lengths, 3, "group_acts")
+    assert values[0, 1] == values[1, 0] == values[1, 1] == values[2, 0] < 0 < values[0, 0]
+    assert values[2, 1] == 0
+    assert values.sum() == pytest.approx(0)
+
+    values = normalize_information_gain(gains, lengths, 3, "group_acts", "token")
+    assert (values * lengths).sum() == pytest.approx(0)  # every token counts, of those that act too
+    tokens = to_tensor([2 / 3] * 3 + [0] * 14)
+    assert values[0, 0] == pytest.approx(((2 / 3 - tokens.mean()) / tokens.std()).item(), rel=1e-4)
+
+
+def test_useful_questions_of_little_gain_rank_above_acting():
+    gains = to_tensor([[2.0, 3.0, math.nan], [2.0, 3.0, math.nan]])
+    lengths = to_tensor([[3, 3, 4], [3, 3, 4]])
+    centred = normalize_information_gain(gains, lengths, 2, "group")
+    assert (centred[:, 0] < centred[:, 2]).all()  # the paper's: the lesser question is worth less than acting
+    values = normalize_information_gain(gains, lengths, 2, "group_acts")
+    assert (values[:, 2] < values[:, 0]).all()
+    assert (values[:, 0] < values[:, 1]).all()

@@ -20,7 +20,7 @@ PRIOR_DECAY = 0.98  # per step
 PRIOR_GROUPS = 8.0  # weight of the prior, in groups
 FULL_AGREEMENT = 0.3  # mean correlation from which the factor is 1
 GATES = ("variance", "none")
-NORMALIZATIONS = ("group", "group_scale", "batch", "none")
+NORMALIZATIONS = ("group", "group_acts", "group_scale", "batch", "none")
 GRANULARITIES = ("turn", "token")
 
 
@@ -175,9 +175,10 @@ def normalize_information_gain(
         num_generations (`int`):
             Number of rollouts in a group.
         normalization (`str`, *optional*, defaults to `"group"`):
-            `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by their
-            root mean square without centring, `"batch"` centres and scales over all scored turns, `"none"` keeps the
-            gain.
+            `"group"` centres and scales over the scored turns of the group (InfoPO). `"group_acts"` does so over all
+            turns of the group, in which one without a gain, such as the last, counts as a gain of 0. `"group_scale"`
+            divides by the root mean square of the group's gains without centring, `"batch"` centres and scales over
+            all scored turns, `"none"` keeps the gain.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
             them (the authors' code).
@@ -192,6 +193,8 @@ def normalize_information_gain(
     check_choice("granularity", granularity, GRANULARITIES)
     scored = information_gain.isfinite()
     values = information_gain.masked_fill(~scored, 0.0)
+    if normalization == "group_acts":
+        scored = scored | (action_lengths > 0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)

@@ -52,10 +52,12 @@ class InfoPOConfig(GRPOConfig):
             paper). `"kl"` takes the exact divergence over the vocabulary at each of them: never negative, lower
             variance, more work per token.
         info_gain_normalization (`str`, *optional*, defaults to `"group"`):
-            `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_scale"`
-            divides by their root mean square without centring, so that a question that brings nothing is worth 0
-            instead of less than not asking. `"batch"` centres and scales over all scored turns of the batch. `"none"`
-            keeps the gains as they are.
+            `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_acts"` does
+            so over all turns, where one without a gain, such as the last, counts as a gain of 0: a question that
+            brings less than the average one still ranks above acting without it. `"group_scale"` divides by their root
+            mean square without centring, so that a question that brings nothing is worth 0 instead of less than not
+            asking. `"batch"` centres and scales over all scored turns of the batch. `"none"` keeps the gains as they
+            are.
         info_gain_granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
             action and counts each of them (the authors' code).
@@ -137,7 +139,7 @@ class InfoPOConfig(GRPOConfig):
             "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
             "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
             "them.",
-            "choices": ["group", "group_scale", "batch", "none"],
+            "choices": ["group", "group_acts", "group_scale", "batch", "none"],
         },
     )
     info_gain_granularity: str = field(

@@ -54,6 +54,9 @@ ARMS = {
     "group_scale": Arm("InfoPO, `group_scale`", PAPER | {"info_gain_normalization": "group_scale"}),
     "agreement": Arm("InfoPO (default)", AGREEMENT),
     "agreement_1": Arm("default, coefficient 1", AGREEMENT | {"info_gain_coef": 1.0}),
+    "agreement_acts": Arm("default, `group_acts`", AGREEMENT | {"info_gain_normalization": "group_acts"}),
+    "agreement_scale": Arm("default, `group_scale`", AGREEMENT | {"info_gain_normalization": "group_scale"}),
+    "acts": Arm("`group_acts`, the paper's gate", PAPER | {"info_gain_normalization": "group_acts"}),
     # Ablations of the paper's setting
     "coef_0.1": Arm("coefficient 0.1", PAPER | {"info_gain_coef": 0.1}),
     "coef_0.3": Arm("coefficient 0.3", PAPER | {"info_gain_coef": 0.3}),
@@ -76,7 +79,6 @@ DROPPED = {
     "settled": "gains only in rollouts that were not cut by a limit",
     "headroom": "gate that closes near the highest reward",
     "relative": "temperature in units of the range of rewards",
-    "acts": "turns that act count as a gain of 0",
     "turn": "baseline of the same turn in the other rollouts",
     "horizon": "gain on all later actions",
     "careful": "settled, headroom and relative temperature",
