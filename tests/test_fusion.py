@@ -6,6 +6,7 @@ import math
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -390,18 +391,27 @@ def test_float32_is_close_to_float64(batch, options):
 
 
 @given(batches())
-def test_correlation_is_pearsons_within_each_group(batch):
+def test_correlation_is_that_of_what_the_number_of_turns_leaves(batch):
     rewards, gains, num_generations = batch["rewards"], batch["information_gain"], batch["num_generations"]
     correlations = gain_reward_correlation(gains, rewards, num_generations)
     for group, correlation in enumerate(correlations.tolist()):
         rows = [i for i in range(group * num_generations, (group + 1) * num_generations) if rewards[i].isfinite()]
-        x = [sum(gain for gain in gains[i].tolist() if math.isfinite(gain)) for i in rows]
-        y = [rewards[i].item() for i in rows]
-        if len(rows) < 2 or std(x) * std(y) * (len(rows) - 1) < 1e-5:
-            assert math.isnan(correlation) or abs(correlation) <= 1 + 1e-6
+        assert math.isnan(correlation) or abs(correlation) <= 1 + 1e-6
+        if len(rows) < 4:
             continue
-        covariance = sum((a - mean(x)) * (b - mean(y)) for a, b in zip(x, y)) / (len(rows) - 1)
-        assert correlation == pytest.approx(covariance / (std(x) * std(y)), abs=1e-6)
+        turns = np.array([[1, gains[i].isfinite().sum().item()] for i in rows], dtype=float)
+        values = np.array([[gains[i][gains[i].isfinite()].sum().item(), rewards[i].item()] for i in rows])
+        rest = values - turns @ np.linalg.lstsq(turns, values)[0]
+        if (rest.std(0) < 1e-2 * (1 + values.std(0))).any():
+            continue  # of which nothing is left but rounding
+        assert correlation == pytest.approx(np.corrcoef(rest.T)[0, 1], abs=1e-4)
+
+
+def test_that_more_questions_bring_more_reward_is_no_agreement():
+    gains = to_tensor([[2.0, 2.0, 2.0], [2.0, 2.0, math.nan], [2.0, math.nan, math.nan], [math.nan] * 3])
+    assert gain_reward_correlation(gains, to_tensor([1, 1, 0, 0]), 4).isnan().all()
+    better = to_tensor([[2.0, 2.0], [2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])  # the same number, and what they bring
+    torch.testing.assert_close(gain_reward_correlation(better, to_tensor([2, 1, 1, 0]), 4), to_tensor([1]))
 
 
 def after(correlations: list[list[float]]) -> float:

@@ -128,7 +128,8 @@ def gain_reward_correlation(
     information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int
 ) -> torch.Tensor:
     """
-    Within each group, the correlation of the rollouts' gains, summed over their turns, with their rewards.
+    Within each group, how the rollouts' gains, summed over their turns, correlate with their rewards beyond what both
+    owe to the number of turns: that more questions lead to more reward says nothing about which ones do.
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
@@ -139,8 +140,8 @@ def gain_reward_correlation(
             Number of rollouts in a group.
 
     Returns:
-        `torch.Tensor` of shape `(B // num_generations,)`: Pearson correlations, NaN for groups whose rewards or gains
-        do not differ.
+        `torch.Tensor` of shape `(B // num_generations,)`: Partial correlations given the number of turns with a gain,
+        NaN for groups in which it leaves no difference of rewards or gains.
     """
     scorable = rewards.isfinite()
     counts_PN = scorable.view(-1, num_generations).to(rewards.dtype)
@@ -149,10 +150,19 @@ def gain_reward_correlation(
         values_PN = values_B.masked_fill(~scorable, 0.0).view(-1, num_generations)
         return (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
 
-    gains_PN = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
-    rewards_PN = centre(rewards)
-    spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
-    return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(spread_P < EPS, torch.nan)
+    turns_PN = centre(information_gain.isfinite().sum(1).to(rewards.dtype))
+
+    def unexplained(values_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a line over the number of turns leaves of the values, and the sum of its squares in each group."""
+        values_PN = centre(values_B)
+        slope_P1 = (values_PN * turns_PN).sum(1, keepdim=True) / turns_PN.square().sum(1, keepdim=True).clamp(min=EPS)
+        rest_PN = values_PN - slope_P1 * turns_PN
+        squares_P = rest_PN.square().sum(1)
+        return rest_PN, squares_P.masked_fill(squares_P <= EPS * values_PN.square().sum(1), torch.nan)
+
+    gains_PN, gain_squares_P = unexplained(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
+    rewards_PN, reward_squares_P = unexplained(rewards)
+    return (gains_PN * rewards_PN).sum(1) / (gain_squares_P * reward_squares_P).sqrt()
 
 
 def normalize_information_gain(
