@@ -390,28 +390,32 @@ def test_float32_is_close_to_float64(batch, options):
 # ------------------------------------------------------------------------------------------ what we have added
 
 
+@pytest.mark.parametrize("partial", [False, True])
 @given(batches())
-def test_correlation_is_that_of_what_the_number_of_turns_leaves(batch):
+def test_correlation_is_pearsons_within_each_group(partial, batch):
     rewards, gains, num_generations = batch["rewards"], batch["information_gain"], batch["num_generations"]
-    correlations = gain_reward_correlation(gains, rewards, num_generations)
+    correlations = gain_reward_correlation(gains, rewards, num_generations, partial)
     for group, correlation in enumerate(correlations.tolist()):
         rows = [i for i in range(group * num_generations, (group + 1) * num_generations) if rewards[i].isfinite()]
         assert math.isnan(correlation) or abs(correlation) <= 1 + 1e-6
-        if len(rows) < 4:
+        if len(rows) < 2:
             continue
-        turns = np.array([[1, gains[i].isfinite().sum().item()] for i in rows], dtype=float)
         values = np.array([[gains[i][gains[i].isfinite()].sum().item(), rewards[i].item()] for i in rows])
-        rest = values - turns @ np.linalg.lstsq(turns, values)[0]
+        given_turns = np.array([[1, partial * gains[i].isfinite().sum().item()] for i in rows], dtype=float)
+        rest = values - given_turns @ np.linalg.lstsq(given_turns, values)[0]
         if (rest.std(0) < 1e-2 * (1 + values.std(0))).any():
             continue  # of which nothing is left but rounding
         assert correlation == pytest.approx(np.corrcoef(rest.T)[0, 1], abs=1e-4)
 
 
-def test_that_more_questions_bring_more_reward_is_no_agreement():
+def test_that_more_questions_bring_more_reward_is_no_partial_agreement():
     gains = to_tensor([[2.0, 2.0, 2.0], [2.0, 2.0, math.nan], [2.0, math.nan, math.nan], [math.nan] * 3])
-    assert gain_reward_correlation(gains, to_tensor([1, 1, 0, 0]), 4).isnan().all()
-    better = to_tensor([[2.0, 2.0], [2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])  # the same number, and what they bring
-    torch.testing.assert_close(gain_reward_correlation(better, to_tensor([2, 1, 1, 0]), 4), to_tensor([1]))
+    rewards = to_tensor([1, 1, 0, 0])
+    assert gain_reward_correlation(gains, rewards, 4) > 0.8
+    assert gain_reward_correlation(gains, rewards, 4, partial=True).isnan().all()
+    better = to_tensor([[2.0, 2.0], [2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])  # as many, of which some bring more
+    correlation = gain_reward_correlation(better, to_tensor([2, 1, 1, 0]), 4, partial=True)
+    torch.testing.assert_close(correlation, to_tensor([1]))
 
 
 def after(correlations: list[list[float]]) -> float:

@@ -125,11 +125,10 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
 
 
 def gain_reward_correlation(
-    information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int
+    information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int, partial: bool = False
 ) -> torch.Tensor:
     """
-    Within each group, how the rollouts' gains, summed over their turns, correlate with their rewards beyond what both
-    owe to the number of turns: that more questions lead to more reward says nothing about which ones do.
+    Within each group, the correlation of the rollouts' gains, summed over their turns, with their rewards.
 
     Args:
         information_gain (`torch.Tensor` of shape `(B, K)`):
@@ -138,10 +137,13 @@ def gain_reward_correlation(
             Rewards, NaN where a rollout has none.
         num_generations (`int`):
             Number of rollouts in a group.
+        partial (`bool`, *optional*, defaults to `False`):
+            Whether to correlate only what a line over the number of turns with a gain leaves of both: that more
+            questions bring more reward says nothing about which ones do.
 
     Returns:
-        `torch.Tensor` of shape `(B // num_generations,)`: Partial correlations given the number of turns with a gain,
-        NaN for groups in which it leaves no difference of rewards or gains.
+        `torch.Tensor` of shape `(B // num_generations,)`: Pearson correlations, NaN for groups whose rewards or gains
+        do not differ.
     """
     scorable = rewards.isfinite()
     counts_PN = scorable.view(-1, num_generations).to(rewards.dtype)
@@ -150,19 +152,21 @@ def gain_reward_correlation(
         values_PN = values_B.masked_fill(~scorable, 0.0).view(-1, num_generations)
         return (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
 
-    turns_PN = centre(information_gain.isfinite().sum(1).to(rewards.dtype))
+    gains_PN = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
+    rewards_PN = centre(rewards)
+    if partial:
+        turns_PN = centre(information_gain.isfinite().sum(1).to(rewards.dtype))
+        gains_PN, rewards_PN = _beside(gains_PN, turns_PN), _beside(rewards_PN, turns_PN)
+    spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
+    return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(spread_P < EPS, torch.nan)
 
-    def unexplained(values_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a line over the number of turns leaves of the values, and the sum of its squares in each group."""
-        values_PN = centre(values_B)
-        slope_P1 = (values_PN * turns_PN).sum(1, keepdim=True) / turns_PN.square().sum(1, keepdim=True).clamp(min=EPS)
-        rest_PN = values_PN - slope_P1 * turns_PN
-        squares_P = rest_PN.square().sum(1)
-        return rest_PN, squares_P.masked_fill(squares_P <= EPS * values_PN.square().sum(1), torch.nan)
 
-    gains_PN, gain_squares_P = unexplained(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
-    rewards_PN, reward_squares_P = unexplained(rewards)
-    return (gains_PN * rewards_PN).sum(1) / (gain_squares_P * reward_squares_P).sqrt()
+def _beside(values_PN: torch.Tensor, others_PN: torch.Tensor) -> torch.Tensor:
+    """What a line over the others leaves of centred values; exactly 0 where that is only rounding."""
+    slope_P1 = (values_PN * others_PN).sum(1, keepdim=True) / others_PN.square().sum(1, keepdim=True).clamp(min=EPS)
+    rest_PN = values_PN - slope_P1 * others_PN
+    is_rounding_P1 = rest_PN.square().sum(1, keepdim=True) <= EPS * values_PN.square().sum(1, keepdim=True)
+    return rest_PN.masked_fill(is_rounding_P1, 0.0)
 
 
 def normalize_information_gain(

@@ -29,6 +29,7 @@ OWN_SWITCHES = (
     "log_information_gain",
     "log_traces",
 )
+AGREEMENT_GATES = ("agreement", "partial_agreement")
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
 
 
@@ -83,7 +84,8 @@ class InfoPOConfig(GRPOConfig):
         gate (`str`, *optional*, defaults to `"agreement"`):
             `"variance"`, the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell the
             rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have correlated
-            with rewards within groups in the run so far. Where they do not, training becomes GRPO. `"none"` is 1
+            with rewards within groups in the run so far. Where they do not, training becomes GRPO. Under study:
+            `"partial_agreement"`, for which rollouts count as if they all had asked equally often. `"none"` is 1
             everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
@@ -197,7 +199,7 @@ class InfoPOConfig(GRPOConfig):
             "help": "Gate of the information. "
             "'variance', the paper's, opens for groups whose rewards tie. 'agreement' also closes as far as gains "
             "have not correlated with rewards. 'none' is 1 everywhere (ablation).",
-            "choices": ["agreement", "variance", "none"],
+            "choices": ["agreement", "partial_agreement", "variance", "none"],
         },
     )
     gate_temperature: float = field(
@@ -307,9 +309,9 @@ class InfoPOConfig(GRPOConfig):
                 f"`info_gain_min_weight` is {self.info_gain_min_weight} and `info_gain_only` is True, which needs the "
                 "gains of all groups. Set one of them to 0.0 or False."
             )
-        if self.info_gain_min_weight > 0 and self.gate == "agreement":
+        if self.info_gain_min_weight > 0 and self.gate in AGREEMENT_GATES:
             raise ValueError(
-                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `gate` is 'agreement', which needs the "
+                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `gate` is {self.gate!r}, which needs the "
                 "gains of all groups. Set `gate` to 'variance', or `info_gain_min_weight` to 0.0."
             )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")

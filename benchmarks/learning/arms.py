@@ -56,6 +56,11 @@ ARMS = {
     "agreement_1": Arm("default, coefficient 1", AGREEMENT | {"info_gain_coef": 1.0}),
     "agreement_acts": Arm("default, `group_acts`", AGREEMENT | {"info_gain_normalization": "group_acts"}),
     "agreement_scale": Arm("default, `group_scale`", AGREEMENT | {"info_gain_normalization": "group_scale"}),
+    "partial": Arm("partial agreement", {"gate": "partial_agreement"}),
+    "partial_acts": Arm(
+        "partial agreement, `group_acts`",
+        {"gate": "partial_agreement", "info_gain_normalization": "group_acts"},
+    ),
     "acts": Arm("`group_acts`, the paper's gate", PAPER | {"info_gain_normalization": "group_acts"}),
     # Ablations of the paper's setting
     "coef_0.1": Arm("coefficient 0.1", PAPER | {"info_gain_coef": 0.1}),

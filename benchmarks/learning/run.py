@@ -46,6 +46,7 @@ TRAINING_METRICS = {
     "tied_groups": "infopo/tied_groups",
     "tied_with_signal": "infopo/tied_groups_with_signal",
     "gate": "infopo/gate/mean",
+    "agreement": "infopo/gate/agreement",
     "scale": "infopo/scale",
     "intrinsic_share": "infopo/intrinsic_share",
     "gain": "infopo/information_gain/mean",
