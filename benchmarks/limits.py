@@ -1,6 +1,6 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tokens alone ask of scoring: a forward over trajectories, and how many more tokens gains need."""
+"""What the tokens alone ask of scoring: a forward pass over trajectories, and how many more tokens gains need."""
 
 import torch
 from transformers import LlamaForCausalLM
@@ -8,7 +8,7 @@ from transformers import LlamaForCausalLM
 from trl_infopo.turns import Turn
 
 
-CHUNK_SIZE = 1024  # states that a forward takes through the LM head at a time
+CHUNK_SIZE = 1024  # states that a forward pass takes through the LM head at a time
 
 
 @torch.no_grad()

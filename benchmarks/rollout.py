@@ -5,9 +5,9 @@
     python benchmarks/rollout.py                                   # results/rollout_cpu.json
     python benchmarks/rollout.py --device cuda --dtype bfloat16    # results/rollout_cuda.json
 
-transformers keeps no keys and values from one `generate` to the next: each action begins with a forward over the whole
-conversation so far. Steps, rollouts and times are those of `benchmarks/step.py`. Of the time of these forwards, the
-share of the tokens that had been read before is what a cache that lives from turn to turn could save at most.
+transformers keeps no keys and values from one `generate` to the next: each action begins with a forward pass over the
+whole conversation so far. Steps, rollouts and times are those of `benchmarks/step.py`. Of the time of these passes,
+the share of the tokens that had been read before is what a cache that lives from turn to turn could save at most.
 """
 
 import json

@@ -1,13 +1,13 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""What scoring costs, in forwards over the same trajectories.
+"""What scoring costs, in forward passes over the same trajectories.
 
 Four ways through one batch of random trajectories, in one process, interleaved, the best of several repeats:
 
-- `forward`, the unit: one forward without gradients that gives the log-probability of every action token, the
+- `forward`, the unit: one forward pass without gradients that gives the log-probability of every action token, the
   cheapest sensible one. It runs the decoder over the batch, gathers the hidden states before the action tokens, and
   takes only those through the LM head, a chunk at a time.
-- `naive`: the definition as one would write it down. For each turn two forwards, with the feedback and with it
+- `naive`: the definition as one would write it down. For each turn two forward passes, with the feedback and with it
   masked, over all trajectories cut off after the following action, and a log-softmax over all their logits.
 - `replay` and `tree`: the engines of `score_information_gain`.
 
@@ -101,7 +101,7 @@ def make_rollouts(args: ScoringBenchmarkArguments, num_turns: int) -> dict[str, 
 
 @torch.no_grad()
 def naive_replay(model: LlamaForCausalLM, prompt_ids, completion_ids, turns, masked_observations) -> torch.Tensor:
-    """Gains, of shape (B, K), from two full forwards a turn."""
+    """Gains, of shape (B, K), from two full forward passes a turn."""
     gains = torch.full((len(turns), len(turns[0])), torch.nan)
     for k, (turn, following) in enumerate(zip(turns[0], turns[0][1:])):
 
@@ -203,10 +203,11 @@ def markdown_page(reports: list[dict]) -> str:
     sections = [
         "<!-- Written by `python benchmarks/scoring.py --table`; edit the script instead. -->\n\n"
         "# Speed of scoring\n\n"
-        "Time of scoring a batch of trajectories, in forwards over the same trajectories: one forward without "
+        "Time of scoring a batch of trajectories, in forward passes over the same trajectories: one without "
         "gradients that gives the log-probability of every action token, and takes only those through the LM head. "
-        "The naive replay runs two full forwards a turn; `replay` and `tree` are the values of `info_gain_engine`. "
-        "The limit is that of the tokens, `1 + Σ (|õ| + |a|) / S`: each trajectory of `S` tokens once, and each "
+        "The naive replay runs two full forward passes a turn; `replay` and `tree` are the values of "
+        "`info_gain_engine`. The limit is that of the tokens, `1 + Σ (|õ| + |a|) / S`: each trajectory of `S` tokens "
+        "once, and each "
         "masked observation with the action that follows. Peak memory is what each adds to the model."
     ]
     for report in reports:

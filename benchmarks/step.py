@@ -65,7 +65,7 @@ def segment(lengths: list[int]) -> list[Turn]:
 
 
 def forward_seconds(args: StepBenchmarkArguments, rollouts: dict[str, list]) -> float:
-    """Seconds of a forward without gradients over the rollouts of a step, the best of the repeats."""
+    """Seconds of a forward pass without gradients over the rollouts of a step, the best of the repeats."""
     model, meters = make_model(args), [Meter(args.device) for _ in range(args.repeats)]
     plain_forward(model, **rollouts)  # warm-up
     for meter in meters:
@@ -221,8 +221,9 @@ def markdown_page(reports: list[dict]) -> str:
         "# Speed of a training step\n\n"
         "Steps of real trainers on the same rollouts: GRPO (`info_gain_coef=0.0`) and InfoPO with each engine, with "
         "generation by transformers. Scoring is all that InfoPO adds to a step; update is loss, backward and "
-        "optimizer. The limit of scoring is that of its tokens, `1 + Σ (|õ| + |a|) / S` forwards without gradients "
-        "over the same rollouts. Generation and update are the same work in all rows of a number of turns: where they "
+        "optimizer. The limit of scoring is that of its tokens, `1 + Σ (|õ| + |a|) / S` forward passes without "
+        "gradients over the same rollouts. Generation and update are the same work in all rows of a number of turns: "
+        "where they "
         "differ, the machine was disturbed, and the ratio with it. Peak memory is what a part adds to what was there "
         "before it."
     ]

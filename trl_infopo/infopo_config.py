@@ -120,7 +120,7 @@ class InfoPOConfig(GRPOConfig):
         default=0.5,
         metadata={
             "help": "Weight of the information advantages in the fused advantage. The paper uses 0.5 for user-centric "
-            "games, 0.3 for collaborative coding and 0.1 for tool decisions. 0.0 is GRPO, with no extra forward."
+            "games, 0.3 for collaborative coding and 0.1 for tool decisions. 0.0 is GRPO, with no extra forward pass."
         },
     )
     info_gain_estimator: str = field(
@@ -169,7 +169,8 @@ class InfoPOConfig(GRPOConfig):
     info_gain_engine: str = field(
         default="auto",
         metadata={
-            "help": "How gains are computed. 'tree' scores all turns of a rollout in about one and a half forwards, "
+            "help": "How gains are computed. 'tree' scores all turns of a rollout in about one and a half forward "
+            "passes, "
             "and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one row per "
             "turn and works for every model. 'auto' probes the model at its first scoring and logs its choice.",
             "choices": ["auto", "tree", "replay"],
@@ -177,7 +178,7 @@ class InfoPOConfig(GRPOConfig):
     )
     info_gain_batch_size: int | None = field(
         default=None,
-        metadata={"help": "Number of rows in a forward of the scoring. If `None`, the per-device batch size."},
+        metadata={"help": "Number of rows in a forward pass of the scoring. If `None`, the per-device batch size."},
     )
     info_gain_min_weight: float = field(
         default=0.0,
