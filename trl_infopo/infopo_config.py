@@ -137,10 +137,10 @@ class InfoPOConfig(GRPOConfig):
         default="group",
         metadata={
             "help": "How gains are normalized. "
-            "'group' centres and scales the gains over all scored turns of the group. 'group_scale' divides "
-            "by their root mean square without centring, so that a question that brings nothing is worth 0 instead "
-            "of less than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps "
-            "them.",
+            "'group' centres and scales the gains over all scored turns of the group, 'group_acts' over all its "
+            "turns, where one without a gain counts as a gain of 0. 'group_scale' divides by their root mean square "
+            "without centring, so that a question that brings nothing is worth 0 instead of less than not asking. "
+            "'batch' centres and scales over all scored turns of the batch. 'none' keeps them.",
             "choices": ["group", "group_acts", "group_scale", "batch", "none"],
         },
     )
@@ -170,9 +170,9 @@ class InfoPOConfig(GRPOConfig):
         default="auto",
         metadata={
             "help": "How gains are computed. 'tree' scores all turns of a rollout in about one and a half forward "
-            "passes, "
-            "and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one row per "
-            "turn and works for every model. 'auto' probes the model at its first scoring and logs its choice.",
+            "passes, and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one "
+            "row per turn and works for every model. 'auto' probes the model at its first scoring, and logs its "
+            "choice.",
             "choices": ["auto", "tree", "replay"],
         },
     )
