@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import any_text, bounded, ends_within
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted_agents import make_scripted_trainer
 from tiny_agents import CALLS, AskEnvironment, make_model, make_tokenizer
@@ -68,6 +68,8 @@ def assert_trains(**options) -> None:
 
 @bounded(40)
 @given(name=st.sampled_from(OWN), value=values)
+@example("info_gain_min_weight", np.float32(0.5))  # more than any weight
+@example("info_gain_min_weight", np.float32(0.1))  # not with the default gate
 def test_every_option_is_refused_by_name_or_harmless(name, value):
     try:
         InfoPOConfig(mkdtemp(), **{name: value}, **quiet)

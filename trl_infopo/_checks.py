@@ -9,6 +9,7 @@ from typing import Any
 
 from ._environment import check_placeholder, converses, find_schemas, find_tools, has_schemas, hears_actions, hears_end
 from ._options import did_you_mean
+from ._show import show
 from .infopo_config import InfoPOConfig
 
 
@@ -216,8 +217,8 @@ def check_options(
         )
     if rollout_func is not None and args.max_turns is not None:
         raise ValueError(
-            f"`max_turns` is {args.max_turns}, but `rollout_func` runs its own loop. Limit the turns there, and leave "
-            "`max_turns` at None."
+            f"`max_turns` is {show(args.max_turns)}, but `rollout_func` runs its own loop. Limit the turns there, and "
+            "leave `max_turns` at None."
         )
     if (tools or environment_factory) and processing_class is not None and processing_class.chat_template is None:
         raise ValueError(
@@ -239,7 +240,7 @@ def check_options(
     images = {"image", "images"}.intersection(columns or [])  # None if a stream does not know its columns
     if images and (args.info_gain_coef != 0 or args.log_information_gain):
         raise ValueError(
-            f"`train_dataset` has the column {images.pop()!r} and `info_gain_coef` is {args.info_gain_coef}, but "
-            "InfoPO cannot score rollouts with images. Remove the column, or set `info_gain_coef=0.0` and "
+            f"`train_dataset` has the column {images.pop()!r} and `info_gain_coef` is {show(args.info_gain_coef)}, "
+            "but InfoPO cannot score rollouts with images. Remove the column, or set `info_gain_coef=0.0` and "
             "`log_information_gain=False`."
         )

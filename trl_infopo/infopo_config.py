@@ -301,19 +301,19 @@ class InfoPOConfig(GRPOConfig):
         largest = self.info_gain_coef * (1.0 if self.gate == "none" else 0.5)
         if self.info_gain_min_weight > largest and self.info_gain_coef > 0:
             raise ValueError(
-                f"`info_gain_min_weight` is {self.info_gain_min_weight}, which no group reaches: with "
-                f"`info_gain_coef` {self.info_gain_coef} and `gate` {self.gate!r}, weights end at {largest}. Set it "
-                "to at most that."
+                f"`info_gain_min_weight` is {show(self.info_gain_min_weight)}, which no group reaches: with "
+                f"`info_gain_coef` {show(self.info_gain_coef)} and `gate` {show(self.gate)}, weights end at "
+                f"{largest}. Set it to at most that."
             )
         if self.info_gain_min_weight > 0 and self.info_gain_only:
             raise ValueError(
-                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `info_gain_only` is True, which needs the "
-                "gains of all groups. Set one of them to 0.0 or False."
+                f"`info_gain_min_weight` is {show(self.info_gain_min_weight)} and `info_gain_only` is True, which "
+                "needs the gains of all groups. Set one of them to 0.0 or False."
             )
         if self.info_gain_min_weight > 0 and self.gate in AGREEMENT_GATES:
             raise ValueError(
-                f"`info_gain_min_weight` is {self.info_gain_min_weight} and `gate` is {self.gate!r}, which needs the "
-                "gains of all groups. Set `gate` to 'variance', or `info_gain_min_weight` to 0.0."
+                f"`info_gain_min_weight` is {show(self.info_gain_min_weight)} and `gate` is {show(self.gate)}, which "
+                "needs the gains of all groups. Set `gate` to 'variance', or `info_gain_min_weight` to 0.0."
             )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")
         check_number("min_ready_fraction", self.min_ready_fraction, above=0, at_most=1, hint="1.0 to wait for all")
@@ -336,17 +336,18 @@ class InfoPOConfig(GRPOConfig):
         check_number("max_traces_per_step", self.max_traces_per_step, integer=True, at_least=1)
         if self.log_traces and self.max_traces_per_step < self.num_generations:
             raise ValueError(
-                f"`max_traces_per_step` is {self.max_traces_per_step} and `num_generations` is {self.num_generations},"
-                " which leaves no whole group to write. Set `max_traces_per_step` to at least `num_generations`."
+                f"`max_traces_per_step` is {show(self.max_traces_per_step)} and `num_generations` is "
+                f"{show(self.num_generations)}, which leaves no whole group to write. Set `max_traces_per_step` to at "
+                "least `num_generations`."
             )
         check_placeholder("masked_feedback", self.masked_feedback)
         if self.max_turns is not None:
             check_number("max_turns", self.max_turns, integer=True, at_least=1, hint="or to None for no limit")
             if self.max_tool_calling_iterations is not None:
                 raise ValueError(
-                    f"`max_turns` is {self.max_turns} and `max_tool_calling_iterations` is "
-                    f"{self.max_tool_calling_iterations}, which limit the same thing. Set one of them: `max_turns` "
-                    "actions are `max_turns - 1` tool-calling iterations."
+                    f"`max_turns` is {show(self.max_turns)} and `max_tool_calling_iterations` is "
+                    f"{show(self.max_tool_calling_iterations)}, which limit the same thing. Set one of them: "
+                    "`max_turns` actions are `max_turns - 1` tool-calling iterations."
                 )
 
     @staticmethod

@@ -17,7 +17,7 @@ from trl.trainer.utils import get_config_model_id
 from ._checks import check_options, placeholder_of
 from ._environment import check_placeholder
 from ._options import check_names
-from ._show import as_json_text
+from ._show import as_json_text, show
 from .conversation_trainer import ConversationTrainer
 from .fusion import FusedAdvantages, fuse_advantages, group_gates
 from .gating import AdaptiveGate
@@ -162,8 +162,8 @@ class InfoPOTrainer(ConversationTrainer):
         scores = trains or (self._is_active and self.args.log_information_gain)
         if scores and "pixel_values" in output:
             raise ValueError(
-                f"`info_gain_coef` is {self.args.info_gain_coef} and the rollouts hold images, which InfoPO cannot "
-                "score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
+                f"`info_gain_coef` is {show(self.args.info_gain_coef)} and the rollouts hold images, which InfoPO "
+                "cannot score. Set `info_gain_coef=0.0` and `log_information_gain=False`, or train on text."
             )
         if not scores and self._is_active:
             self._log_columns(len(sampled.rewards_per_func))
