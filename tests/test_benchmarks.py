@@ -18,7 +18,10 @@ TINY = ["--hidden_size", "192", "--num_hidden_layers", "1", "--repeats", "1", "-
 @pytest.mark.parametrize(
     ("name", "options", "seconds"),
     [
-        ("skipping", ["--num_tied", "1", "--num_groups", "2"], ["rows", 0, "scoring_seconds", "skipping"]),
+        pytest.param(
+            *("skipping", ["--num_tied", "1", "--num_groups", "2"], ["rows", 0, "scoring_seconds", "skipping"]),
+            marks=pytest.mark.thorough,
+        ),
         ("rollout", [], ["rows", 0, "seconds", "reading"]),
         ("step", ["--scaling_turns", "4", "8", "--scaling_tokens", "512"], ["steps", 0, "seconds", "tree"]),
         ("scoring", ["--num_trajectories", "2"], ["results", 0, "seconds", "tree"]),

@@ -208,7 +208,7 @@ def test_descriptions_are_equal_where_settings_are(one, other):
 
 
 @given(st.lists(st.text(), min_size=2, max_size=2, unique=True), names)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_hidden_settings_are_told_apart_unless_they_are_named_like_secrets(texts, name):
     one, other = ({name: text, "seed": 1} for text in texts)
     is_secret = describe({name: 1}) == describe({name: 2})

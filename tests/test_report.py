@@ -293,6 +293,7 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, small, scheme):
         assert "without: moved by" in page.locator(".said").first.inner_text()
 
 
+@pytest.mark.thorough
 def test_20_000_rollouts_do_not_freeze_it(chromium, tmp_path):
     run_dir = write_traces(tmp_path / "run", 250, num_groups=10, num_generations=8)
     assert build_report([run_dir], tmp_path / "report.html") == 4000
