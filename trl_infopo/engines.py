@@ -19,7 +19,7 @@ from .turns import Turn
 
 
 BRANCH_TOKENS = 512  # in a forward pass of the tree engine: its mask has this many rows, however long the trajectory
-BRANCH_TOKENS_ON_GPU = 4096  # where passes over 512 tokens or 4096 take about as long, and few of them are faster
+BRANCH_TOKENS_ON_GPU = 4096  # where a small pass costs launches more than arithmetic
 
 
 class Branch(NamedTuple):
