@@ -72,7 +72,7 @@ def test_a_model_trains_on_with_the_attention_it_had(tmp_path):
         output_dir=str(tmp_path),
         per_device_train_batch_size=4,
         num_generations=4,
-        max_completion_length=90,
+        max_completion_length=150,
         max_steps=1,
         logging_steps=1,
         save_strategy="no",

@@ -152,7 +152,8 @@ def make_trainer(
 ):
     tokenizer = TOKENIZERS[tokenizer]()
     is_large = len(tokenizer) > 100000  # so many unlikely tokens are likely together, unless there is little noise
-    model = make_model(tokenizer, **({"initializer_range": 0.05, "head_dim": 8} if is_large else {}))
+    noise = 0.05 if is_large else 0.1 if short_actions else 0.2
+    model = make_model(tokenizer, initializer_range=noise)
     options = {
         "output_dir": str(output_dir),
         "max_steps": 1 if is_large else 2,

@@ -241,7 +241,7 @@ class TestCLI:
         model, tokenizer = make_agent([tool_call("search", query="emma"), tool_call("search", query="walden")])
         model.save_pretrained(tmp_path / "policy")
         tokenizer.save_pretrained(tmp_path / "policy")
-        options = ["--policy", "policy", "--max_turns", "3", "--num_episodes", "4", "--max_completion_length", "150"]
+        options = ["--policy", "policy", "--max_turns", "3", "--num_episodes", "4", "--max_completion_length", "300"]
         assert cli.main(["check", "planted_library:Library", "--dataset", "planted_library:rows", *options]) == 0
         output = capsys.readouterr().out
         assert "what feedback earns" in output

@@ -65,6 +65,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, model_type: str = "qwen3", se
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
+            "head_dim": 8,
             "max_position_embeddings": 2048,
             "tie_word_embeddings": False,
             "initializer_range": 0.2,
@@ -128,4 +129,5 @@ def make_agent(calls: list[str], **kwargs):
         bias = model.get_output_embeddings().weight[:, 0]
         bias[tokenizer.convert_tokens_to_ids(CALLS)] = -4.0
         bias[tokenizer.convert_tokens_to_ids(calls)] = 2.0 - math.log(len(calls))
+        bias[tokenizer.eos_token_id] = 1.2
     return model, tokenizer
