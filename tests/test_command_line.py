@@ -59,7 +59,7 @@ MISTAKES = {
     "--learning_rate fast": "`learning_rate` is 'fast', set it to a number",
     "--num_generations 4.5": "`num_generations` is '4.5', set it to a whole number",
     "--bf16=maybe": "`bf16` is 'maybe', set it to true or false",
-    "--gate varience": "'partial_agreement', 'variance', 'none']. Did you mean 'variance'?",
+    "--gate varience": "'agreement', 'variance', 'none']. Did you mean 'variance'?",
     "--optim adamw_torc": "Did you mean 'adamw_torch'?",
     "--config wrong_name.yaml": "'info_gain_coeff', in wrong_name.yaml. Did you mean 'info_gain_coef'?",
     "--config wrong_type.yaml": "`max_turns` is [3], set it to a whole number",

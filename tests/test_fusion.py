@@ -390,32 +390,19 @@ def test_float32_is_close_to_float64(batch, options):
 # ------------------------------------------------------------------------------------------ what we have added
 
 
-@pytest.mark.parametrize("partial", [False, True])
 @given(batches())
-def test_correlation_is_pearsons_within_each_group(partial, batch):
+def test_correlation_is_pearsons_within_each_group(batch):
     rewards, gains, num_generations = batch["rewards"], batch["information_gain"], batch["num_generations"]
-    correlations = gain_reward_correlation(gains, rewards, num_generations, partial)
+    correlations = gain_reward_correlation(gains, rewards, num_generations)
     for group, correlation in enumerate(correlations.tolist()):
         rows = [i for i in range(group * num_generations, (group + 1) * num_generations) if rewards[i].isfinite()]
         assert math.isnan(correlation) or abs(correlation) <= 1 + 1e-6
         if len(rows) < 2:
             continue
         values = np.array([[gains[i][gains[i].isfinite()].sum().item(), rewards[i].item()] for i in rows])
-        given_turns = np.array([[1, partial * gains[i].isfinite().sum().item()] for i in rows], dtype=float)
-        rest = values - given_turns @ np.linalg.lstsq(given_turns, values)[0]
-        if (rest.std(0) < 1e-2 * (1 + values.std(0))).any():
+        if (values.std(0) < 1e-2 * (1 + abs(values).max(0))).any():
             continue  # of which nothing is left but rounding
-        assert correlation == pytest.approx(np.corrcoef(rest.T)[0, 1], abs=1e-4)
-
-
-def test_that_more_questions_bring_more_reward_is_no_partial_agreement():
-    gains = to_tensor([[2.0, 2.0, 2.0], [2.0, 2.0, math.nan], [2.0, math.nan, math.nan], [math.nan] * 3])
-    rewards = to_tensor([1, 1, 0, 0])
-    assert gain_reward_correlation(gains, rewards, 4) > 0.8
-    assert gain_reward_correlation(gains, rewards, 4, partial=True).isnan().all()
-    better = to_tensor([[2.0, 2.0], [2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])  # as many, of which some bring more
-    correlation = gain_reward_correlation(better, to_tensor([2, 1, 1, 0]), 4, partial=True)
-    torch.testing.assert_close(correlation, to_tensor([1]))
+        assert correlation == pytest.approx(np.corrcoef(values.T)[0, 1], abs=1e-4)
 
 
 def after(correlations: list[list[float]]) -> float:
@@ -450,27 +437,3 @@ def test_a_gate_factor_scales_the_information_alone(batch, factor):
     scaled = fuse_advantages(**batch, gate_factor=factor)
     outcome = fuse_advantages(**batch, coef=0.0).turn_advantages
     torch.testing.assert_close(scaled.turn_advantages - outcome, factor * (plain.turn_advantages - outcome))
-
-
-def test_a_turn_that_acts_counts_as_one_that_learns_nothing():
-    gains = to_tensor([[2.0, math.nan], [0.0, math.nan], [math.nan, math.nan]])
-    lengths = to_tensor([[3, 4], [3, 4], [3, 0]])  # asks and acts, twice; acts at once
-    values = normalize_information_gain(gains, lengths, 3, "group_acts")
-    assert values[0, 1] == values[1, 0] == values[1, 1] == values[2, 0] < 0 < values[0, 0]
-    assert values[2, 1] == 0
-    assert values.sum() == pytest.approx(0)
-
-    values = normalize_information_gain(gains, lengths, 3, "group_acts", "token")
-    assert (values * lengths).sum() == pytest.approx(0)  # every token counts, of those that act too
-    tokens = to_tensor([2 / 3] * 3 + [0] * 14)
-    assert values[0, 0] == pytest.approx(((2 / 3 - tokens.mean()) / tokens.std()).item(), rel=1e-4)
-
-
-def test_useful_questions_of_little_gain_rank_above_acting():
-    gains = to_tensor([[2.0, 3.0, math.nan], [2.0, 3.0, math.nan]])
-    lengths = to_tensor([[3, 3, 4], [3, 3, 4]])
-    centred = normalize_information_gain(gains, lengths, 2, "group")
-    assert (centred[:, 0] < centred[:, 2]).all()  # the paper's: the lesser question is worth less than acting
-    values = normalize_information_gain(gains, lengths, 2, "group_acts")
-    assert (values[:, 2] < values[:, 0]).all()
-    assert (values[:, 0] < values[:, 1]).all()

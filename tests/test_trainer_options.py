@@ -51,7 +51,6 @@ from trl_infopo import InfoPOTrainer, infopo_trainer
         {"info_gain_only": True},
         {"gate": "none", "info_gain_rescale": False},
         {"gate": "variance"},
-        {"gate": "partial_agreement", "info_gain_normalization": "group_acts"},
         {"pad_to_multiple_of": 16},
     ],
     ids=lambda options: "-".join(f"{name}={value}" for name, value in options.items()),

@@ -20,7 +20,7 @@ PRIOR_DECAY = 0.98  # per step
 PRIOR_GROUPS = 8.0  # weight of the prior, in groups
 FULL_AGREEMENT = 0.3  # mean correlation from which the factor is 1
 GATES = ("variance", "none")
-NORMALIZATIONS = ("group", "group_acts", "group_scale", "batch", "none")
+NORMALIZATIONS = ("group", "group_scale", "batch", "none")
 GRANULARITIES = ("turn", "token")
 
 
@@ -125,7 +125,7 @@ def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.T
 
 
 def gain_reward_correlation(
-    information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int, partial: bool = False
+    information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int
 ) -> torch.Tensor:
     """
     Within each group, the correlation of the rollouts' gains, summed over their turns, with their rewards.
@@ -137,9 +137,6 @@ def gain_reward_correlation(
             Rewards, NaN where a rollout has none.
         num_generations (`int`):
             Number of rollouts in a group.
-        partial (`bool`, *optional*, defaults to `False`):
-            Whether to correlate only what a line over the number of turns with a gain leaves of both: that more
-            questions bring more reward says nothing about which ones do.
 
     Returns:
         `torch.Tensor` of shape `(B // num_generations,)`: Pearson correlations, NaN for groups whose rewards or gains
@@ -154,19 +151,8 @@ def gain_reward_correlation(
 
     gains_PN = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
     rewards_PN = centre(rewards)
-    if partial:
-        turns_PN = centre(information_gain.isfinite().sum(1).to(rewards.dtype))
-        gains_PN, rewards_PN = _beside(gains_PN, turns_PN), _beside(rewards_PN, turns_PN)
     spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
     return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(spread_P < EPS, torch.nan)
-
-
-def _beside(values_PN: torch.Tensor, others_PN: torch.Tensor) -> torch.Tensor:
-    """What a line over the others leaves of centred values; exactly 0 where that is only rounding."""
-    slope_P1 = (values_PN * others_PN).sum(1, keepdim=True) / others_PN.square().sum(1, keepdim=True).clamp(min=EPS)
-    rest_PN = values_PN - slope_P1 * others_PN
-    is_rounding_P1 = rest_PN.square().sum(1, keepdim=True) <= EPS * values_PN.square().sum(1, keepdim=True)
-    return rest_PN.masked_fill(is_rounding_P1, 0.0)
 
 
 def normalize_information_gain(
@@ -189,10 +175,9 @@ def normalize_information_gain(
         num_generations (`int`):
             Number of rollouts in a group.
         normalization (`str`, *optional*, defaults to `"group"`):
-            `"group"` centres and scales over the scored turns of the group (InfoPO). `"group_acts"` does so over all
-            turns of the group, in which one without a gain, such as the last, counts as a gain of 0. `"group_scale"`
-            divides by the root mean square of the group's gains without centring, `"batch"` centres and scales over
-            all scored turns, `"none"` keeps the gain.
+            `"group"` centres and scales over the scored turns of the group (InfoPO), `"group_scale"` divides by the
+            root mean square of the group's gains without centring, `"batch"` centres and scales over all scored
+            turns, `"none"` keeps the gain.
         granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts each gain once (InfoPO), `"token"` spreads it over the action's tokens and counts each of
             them (the authors' code).
@@ -207,8 +192,6 @@ def normalize_information_gain(
     check_choice("granularity", granularity, GRANULARITIES)
     scored = information_gain.isfinite()
     values = information_gain.masked_fill(~scored, 0.0)
-    if normalization == "group_acts":
-        scored = scored | (action_lengths > 0)
     counts = scored.to(values.dtype)
     if granularity == "token":
         values = values / action_lengths.clamp(min=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .fusion import Agreement, gain_reward_correlation
-from .infopo_config import AGREEMENT_GATES, InfoPOConfig
+from .infopo_config import InfoPOConfig
 
 
 GATE_STATE = "gate_state.json"  # in checkpoints
@@ -34,9 +34,7 @@ class AdaptiveGate:
 
     def see_gains(self, information_gain: torch.Tensor, rewards: torch.Tensor, num_generations: int) -> None:
         """Take gains of shape `(B, K)` into account, with the rewards of their rollouts."""
-        partial = self.args.gate == "partial_agreement"
-        correlations = gain_reward_correlation(information_gain, rewards, num_generations, partial)
-        self.agreement = self.agreement.update(correlations)
+        self.agreement = self.agreement.update(gain_reward_correlation(information_gain, rewards, num_generations))
 
     @property
     def options(self) -> dict[str, str | float]:
@@ -44,7 +42,7 @@ class AdaptiveGate:
         return {
             "temperature": self.args.gate_temperature,
             "gate": "none" if self.args.gate == "none" else "variance",
-            "gate_factor": self.agreement.weight if self.args.gate in AGREEMENT_GATES else 1.0,
+            "gate_factor": self.agreement.weight if self.args.gate == "agreement" else 1.0,
         }
 
     def save(self, directory: str) -> None:

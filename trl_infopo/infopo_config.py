@@ -29,7 +29,6 @@ OWN_SWITCHES = (
     "log_information_gain",
     "log_traces",
 )
-AGREEMENT_GATES = ("agreement", "partial_agreement")
 LEAST_TEMPERATURE = 1e-6  # what is divided by less may overflow in half precision and in float32
 
 
@@ -53,12 +52,10 @@ class InfoPOConfig(GRPOConfig):
             paper). `"kl"` takes the exact divergence over the vocabulary at each of them: never negative, lower
             variance, more work per token.
         info_gain_normalization (`str`, *optional*, defaults to `"group"`):
-            `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_acts"` does
-            so over all turns, where one without a gain, such as the last, counts as a gain of 0: a question that
-            brings less than the average one still ranks above acting without it. `"group_scale"` divides by their root
-            mean square without centring, so that a question that brings nothing is worth 0 instead of less than not
-            asking. `"batch"` centres and scales over all scored turns of the batch. `"none"` keeps the gains as they
-            are.
+            `"group"` centres and scales the gains over all scored turns of the group (the paper). `"group_scale"`
+            divides by their root mean square without centring, so that a question that brings nothing is worth 0
+            instead of less than not asking. `"batch"` centres and scales over all scored turns of the batch. `"none"`
+            keeps the gains as they are.
         info_gain_granularity (`str`, *optional*, defaults to `"turn"`):
             `"turn"` counts the gain of a turn once in the statistics. `"token"` spreads it over the tokens of the
             action and counts each of them (the authors' code).
@@ -84,8 +81,7 @@ class InfoPOConfig(GRPOConfig):
         gate (`str`, *optional*, defaults to `"agreement"`):
             `"variance"`, the paper's, opens for groups whose rewards tie and closes for groups whose rewards tell the
             rollouts apart. `"agreement"` is the variance gate times a factor in [0, 1]: how well gains have correlated
-            with rewards within groups in the run so far. Where they do not, training becomes GRPO. Under study:
-            `"partial_agreement"`, for which rollouts count as if they all had asked equally often. `"none"` is 1
+            with rewards within groups in the run so far. Where they do not, training becomes GRPO. `"none"` is 1
             everywhere (ablation).
         gate_temperature (`float`, *optional*, defaults to `0.5`):
             Temperature of the variance gate, in units of the reward (the paper uses 0.5, and 0.05 for tool decisions).
@@ -137,11 +133,10 @@ class InfoPOConfig(GRPOConfig):
         default="group",
         metadata={
             "help": "How gains are normalized. "
-            "'group' centres and scales the gains over all scored turns of the group, 'group_acts' over all its "
-            "turns, where one without a gain counts as a gain of 0. 'group_scale' divides by their root mean square "
-            "without centring, so that a question that brings nothing is worth 0 instead of less than not asking. "
-            "'batch' centres and scales over all scored turns of the batch. 'none' keeps them.",
-            "choices": ["group", "group_acts", "group_scale", "batch", "none"],
+            "'group' centres and scales the gains over all scored turns of the group. 'group_scale' divides by their "
+            "root mean square without centring, so that a question that brings nothing is worth 0 instead of less "
+            "than not asking. 'batch' centres and scales over all scored turns of the batch. 'none' keeps them.",
+            "choices": ["group", "group_scale", "batch", "none"],
         },
     )
     info_gain_granularity: str = field(
@@ -200,7 +195,7 @@ class InfoPOConfig(GRPOConfig):
             "help": "Gate of the information. "
             "'variance', the paper's, opens for groups whose rewards tie. 'agreement' also closes as far as gains "
             "have not correlated with rewards. 'none' is 1 everywhere (ablation).",
-            "choices": ["agreement", "partial_agreement", "variance", "none"],
+            "choices": ["agreement", "variance", "none"],
         },
     )
     gate_temperature: float = field(
@@ -310,9 +305,9 @@ class InfoPOConfig(GRPOConfig):
                 f"`info_gain_min_weight` is {show(self.info_gain_min_weight)} and `info_gain_only` is True, which "
                 "needs the gains of all groups. Set one of them to 0.0 or False."
             )
-        if self.info_gain_min_weight > 0 and self.gate in AGREEMENT_GATES:
+        if self.info_gain_min_weight > 0 and self.gate == "agreement":
             raise ValueError(
-                f"`info_gain_min_weight` is {show(self.info_gain_min_weight)} and `gate` is {show(self.gate)}, which "
+                f"`info_gain_min_weight` is {show(self.info_gain_min_weight)} and `gate` is 'agreement', which "
                 "needs the gains of all groups. Set `gate` to 'variance', or `info_gain_min_weight` to 0.0."
             )
         check_number("user_concurrency", self.user_concurrency, integer=True, at_least=1, hint="one user at a time")

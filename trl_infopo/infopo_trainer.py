@@ -21,7 +21,7 @@ from ._show import as_json_text, show
 from .conversation_trainer import ConversationTrainer
 from .fusion import FusedAdvantages, fuse_advantages, group_gates
 from .gating import AdaptiveGate
-from .infopo_config import AGREEMENT_GATES, InfoPOConfig
+from .infopo_config import InfoPOConfig
 from .information_gain import score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .risks import RiskCallback
@@ -331,7 +331,7 @@ class InfoPOTrainer(ConversationTrainer):
             num_generations,
             only=self.args.info_gain_only,
         )
-        if self.args.gate in AGREEMENT_GATES:
+        if self.args.gate == "agreement":
             metrics["gate/agreement"] = self._gate.agreement.weight
         self._log_infopo(metrics | {"nonfinite_gains": num_infinite})
         if num_infinite:

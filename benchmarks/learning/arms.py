@@ -54,14 +54,7 @@ ARMS = {
     "group_scale": Arm("InfoPO, `group_scale`", PAPER | {"info_gain_normalization": "group_scale"}),
     "agreement": Arm("InfoPO (default)", AGREEMENT),
     "agreement_1": Arm("default, coefficient 1", AGREEMENT | {"info_gain_coef": 1.0}),
-    "agreement_acts": Arm("default, `group_acts`", AGREEMENT | {"info_gain_normalization": "group_acts"}),
     "agreement_scale": Arm("default, `group_scale`", AGREEMENT | {"info_gain_normalization": "group_scale"}),
-    "partial": Arm("partial agreement", {"gate": "partial_agreement"}),
-    "partial_acts": Arm(
-        "partial agreement, `group_acts`",
-        {"gate": "partial_agreement", "info_gain_normalization": "group_acts"},
-    ),
-    "acts": Arm("`group_acts`, the paper's gate", PAPER | {"info_gain_normalization": "group_acts"}),
     # Ablations of the paper's setting
     "coef_0.1": Arm("coefficient 0.1", PAPER | {"info_gain_coef": 0.1}),
     "coef_0.3": Arm("coefficient 0.3", PAPER | {"info_gain_coef": 0.3}),
@@ -79,7 +72,8 @@ ARMS = {
 }
 
 # Ideas against its failures that did not earn their place: the options are gone, the results are in the tables.
-# The code is in the history of the repository, before "The ideas that earned nothing are gone".
+# The code is in the history of the repository, before "The ideas that earned nothing are gone", and for the last
+# three before "Partial agreement and group_acts earned nothing either".
 DROPPED = {
     "settled": "gains only in rollouts that were not cut by a limit",
     "headroom": "gate that closes near the highest reward",
@@ -90,6 +84,9 @@ DROPPED = {
     "careful_horizon": "the same, gain on all later actions",
     "agreement_settled": "default, gains only in rollouts that were not cut",
     "agreement_horizon": "default, gain on all later actions",
+    "agreement_acts": "default, turns without a gain count as a gain of 0",
+    "partial": "partial agreement, given the number of turns with a gain",
+    "partial_acts": "the same, turns without a gain count as a gain of 0",
 }
 
 TITLES = {name: arm.title for name, arm in ARMS.items()} | DROPPED
