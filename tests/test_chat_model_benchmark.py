@@ -13,7 +13,8 @@ pytest.importorskip("peft")
 
 from benchmarks.chat_model import train as training
 from benchmarks.chat_model.reduced import REDUCED
-from benchmarks.learning.run import Sizes, demonstrations
+from benchmarks.learning.settings import Sizes
+from benchmarks.learning.warm_start import demonstrations
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
 

@@ -23,21 +23,12 @@ from benchmarks.learning.families.clarify import classify_clarify
 from benchmarks.learning.families.common import first_call, tool_call
 from benchmarks.learning.families.explore import classify_explore
 from benchmarks.learning.families.helpdesk import classify_helpdesk
+from benchmarks.learning.measurement import measured
 from benchmarks.learning.regimes import CHOOSING, CHOOSING_SEEDS, CONFIRMING_SEEDS, REGIMES
-from benchmarks.learning.run import (
-    RESULTS,
-    Sizes,
-    demonstrations,
-    load_warm_start,
-    make_config,
-    measured,
-    read_result,
-    result_path,
-    run_settings,
-    train,
-    warm_start_settings,
-    write_atomically,
-)
+from benchmarks.learning.results import RESULTS, read_result, result_path, write_atomically
+from benchmarks.learning.run import make_config, train
+from benchmarks.learning.settings import Sizes, run_settings, warm_start_settings
+from benchmarks.learning.warm_start import demonstrations, load_warm_start
 from trl_infopo import InfoPOTrainer
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import build_tokenizer

@@ -25,7 +25,7 @@ from trl import TrlParser
 from trl_infopo.information_gain import score_information_gain
 from trl_infopo.turns import segment_turns
 
-from ..learning.run import versions, write_atomically
+from ..learning.results import versions, write_atomically
 from ..meters import device_name
 from .dialogues import DIALOGUES, Dialogue
 

@@ -26,15 +26,10 @@ from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import CHAT_TEMPLATE, RESPONSE_TEMPLATE
 
 from ..learning.arms import ARMS
-from ..learning.run import (
-    SHARED_OPTIONS,
-    Sizes,
-    demonstrations,
-    prepare_process,
-    run_unless_done,
-    train_and_measure,
-    versions,
-)
+from ..learning.results import run_unless_done, versions
+from ..learning.run import prepare_process, train_and_measure
+from ..learning.settings import SHARED_OPTIONS, Sizes
+from ..learning.warm_start import demonstrations
 from ..meters import device_name
 from .gains import ROOT, load_models
 from .reduced import REDUCED

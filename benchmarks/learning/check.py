@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 
 from .arms import ARMS
 from .grid import title
-from .run import RESULTS, Sizes, prepare_process, train
+from .results import RESULTS
+from .run import prepare_process, train
+from .settings import Sizes
 from .statistics import Results, area, read_results
 
 

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from .arms import ARMS, MAIN_ARMS
 from .regimes import REGIMES
-from .run import CACHE, RESULTS, ROOT, Sizes, read_result, result_path, run_settings
+from .results import CACHE, RESULTS, ROOT, read_result, result_path
+from .settings import Sizes, run_settings
 
 
 POLL_SECONDS = 0.5

@@ -18,19 +18,9 @@ from trl_infopo.users import PERSONAS
 from .arms import ARMS
 from .families import FAMILIES
 from .regimes import CONFIRMING_SEEDS, REGIMES, ROOM
-from .run import (
-    CACHE,
-    RESULTS,
-    Sizes,
-    policy_path,
-    prepare_process,
-    read_result,
-    rounded,
-    run_settings,
-    run_unless_done,
-    train,
-    versions,
-)
+from .results import CACHE, RESULTS, policy_path, read_result, rounded, run_unless_done, versions
+from .run import prepare_process, train
+from .settings import Sizes, run_settings
 from .statistics import Results
 
 

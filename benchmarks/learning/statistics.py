@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from .arms import TITLES
 from .regimes import CHOOSING, CHOOSING_SEEDS, REGIMES
-from .run import read_result
+from .results import read_result
 
 
 NUM_RESAMPLES = 10_000

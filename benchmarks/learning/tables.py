@@ -11,7 +11,7 @@ from statistics import fmean
 from .arms import BASELINE, MAIN_ARMS, TITLES
 from .families import QUESTIONS
 from .regimes import CHOOSING_SEEDS, REGIMES
-from .run import RESULTS, ROOT
+from .results import RESULTS, ROOT
 from .shift import RESULTS_OF_SHIFT, TESTS, TRAINED_WITH, read_shift
 from .statistics import (
     MIN_PAIRS,
