@@ -42,7 +42,8 @@ from trl_infopo.users import (
     Scenario,
     UserSimulatorError,
 )
-from trl_infopo.users.endpoint import MAX_RESPONSE_BYTES, _connections
+from trl_infopo.users.endpoint import _connections
+from trl_infopo.users.responses import MAX_RESPONSE_BYTES
 
 
 pytest.importorskip("openai", reason="the package `openai` is not installed")

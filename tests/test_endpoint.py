@@ -40,8 +40,8 @@ from trl_infopo._secrets import without_secrets
 from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import ChatPolicy, PolicyError, SeededEpisode
 from trl_infopo.users import ChatUser, Scenario, UserSimulatorError
-from trl_infopo.users.endpoint import MAX_RESPONSE_BYTES, _parse, _retry_after, read_arguments
 from trl_infopo.users.prompt import END_MARKER, read_reply
+from trl_infopo.users.responses import MAX_RESPONSE_BYTES, _retry_after, read_arguments, read_completion
 
 
 pytest.importorskip("openai", reason="the package `openai` is not installed")
@@ -368,7 +368,7 @@ class TestToolCalls:
         from trl_infopo.policies.chat import _to_message, _to_openai
 
         call = {"function": {"name": name, "arguments": arguments}}
-        message = _to_message(_parse(completion(content, tool_calls=[call]))[0])
+        message = _to_message(read_completion(completion(content, tool_calls=[call]))[0])
         json.dumps(message, allow_nan=False)
         json.dumps(message, ensure_ascii=False).encode()
         json.dumps(_to_openai([copy.deepcopy(message)]), ensure_ascii=False).encode()

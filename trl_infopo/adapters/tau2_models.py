@@ -18,7 +18,8 @@ from .._secrets import without_secrets
 from .._show import show
 from ..calls import call, error_text
 from ..users import Usage, UserSimulatorError
-from ..users.endpoint import MAX_WAIT, RETRIED_STATUSES, find_base_url, find_key
+from ..users.endpoint import MAX_WAIT, find_base_url, find_key
+from ..users.responses import RETRIED_STATUSES
 
 
 INSTALL = """\

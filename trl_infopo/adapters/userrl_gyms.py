@@ -12,7 +12,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from .._show import show
-from ..users.endpoint import AttemptError, ChatClient, Completion, EndpointError
+from ..users.endpoint import ChatClient, EndpointError
+from ..users.responses import AttemptError, Completion
 
 
 @dataclass(frozen=True)

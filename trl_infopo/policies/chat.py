@@ -11,7 +11,8 @@ from transformers.utils import get_json_schema
 
 from .._describe import describe
 from ..rollout import StopReason
-from ..users.endpoint import ChatClient, Completion, EndpointError, read_arguments
+from ..users.endpoint import ChatClient, EndpointError
+from ..users.responses import Completion, read_arguments
 from .protocol import PolicyError, SeededEpisode
 
 

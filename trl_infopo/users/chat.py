@@ -6,8 +6,9 @@ import warnings
 
 from .._options import check_number
 from .base import Scenario, UserSimulatorError
-from .endpoint import AttemptError, ChatClient, Completion, EndpointError
+from .endpoint import ChatClient, EndpointError
 from .prompt import PERSONA_PROMPT, build_system_prompt, read_reply, swap_roles
+from .responses import AttemptError, Completion
 
 
 class ChatUser(ChatClient):

@@ -5,16 +5,11 @@
 import asyncio
 import inspect
 import json
-import math
 import os
 import random
 import re
-import sys
-import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,68 +18,31 @@ from .._describe import hidden_texts, public_url
 from .._options import LONGEST_WAIT, check_number, did_you_mean
 from .._secrets import without_secrets
 from .._show import show
-from .base import Usage, encodable
+from .base import Usage
+from .responses import (
+    MAX_DEPTH,
+    AttemptError,
+    Completion,
+    StatusError,
+    levels,
+    read_body,
+    read_completion,
+    read_json,
+    refuse_failure,
+    transport_errors,
+)
 
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-MAX_RESPONSE_BYTES = 2**20  # of a whole response, packed or unpacked; no more of it is read
 MAX_WAIT = 60.0  # seconds before a retry, whatever the server asks for
-MAX_TOKENS = 10**9  # that one response can have cost; what says more is no count
-MAX_DEPTH = 64  # of nested JSON; code that copies or writes it recurses as deep
-RETRIED_STATUSES = (408, 409, 425, 429)  # and all from 500 on
-HINTS = {
-    400: "See whether the model takes all options of the request; `request_options` changes them.",
-    401: "Check `api_key` or OPENAI_API_KEY.",
-    403: "Check what the API key may be used for.",
-    404: "Check `base_url` and `model`.",
-}
-
 Answer = TypeVar("Answer")
 
 
 class EndpointError(RuntimeError):
     """An endpoint gave no answer in all its attempts."""
-
-
-class AttemptError(Exception):
-    """
-    One attempt failed.
-
-    Args:
-        cause (`str`):
-            What went wrong.
-        is_final (`bool`, *optional*, defaults to `False`):
-            Whether it would go wrong again.
-        retry_after (`float`, *optional*, defaults to `0.0`):
-            Seconds that the server asks to wait.
-    """
-
-    def __init__(self, cause: str, is_final: bool = False, retry_after: float = 0.0):
-        super().__init__(cause)
-        self.is_final = is_final
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True)
-class Completion:
-    """
-    What an endpoint answered.
-
-    Attributes:
-        content (`str`):
-            Text of the message, encodable as UTF-8.
-        tool_calls (`list[dict]`):
-            The `function` of each of its tool calls, with `name` and `arguments` as the endpoint sent them.
-        is_cut (`bool`):
-            Whether the limit of tokens cut it off.
-    """
-
-    content: str
-    tool_calls: list[dict]
-    is_cut: bool
 
 
 class ChatClient:
@@ -164,7 +122,7 @@ class ChatClient:
             )
         request = {"model": self.model, "messages": messages, **options, **self.request_options}
         # What is encodable can be sent
-        request = _read_json(json.dumps({name: value for name, value in request.items() if value is not None}))
+        request = read_json(json.dumps({name: value for name, value in request.items() if value is not None}))
         secrets = [find_key(self._api_key), *hidden_texts(self.request_options)]
         attempts = 0
         while True:
@@ -191,7 +149,7 @@ class ChatClient:
         connections = _shared_connections(self.base_url, find_key(self._api_key), self.max_concurrency)
         async with connections.slots:
             body = await self._send(connections.client, request)
-        completion, num_tokens = _parse(body)
+        completion, num_tokens = read_completion(body)
         self.usage.tokens += num_tokens
         return completion
 
@@ -205,12 +163,12 @@ class ChatClient:
                 asyncio.timeout(self.timeout),  # the client's own timeout starts anew with every byte
                 create(**request) as response,
             ):
-                return await _read_body(response.http_response)
+                return await read_body(response.http_response)
         except TimeoutError:
             raise AttemptError(f"no complete response within the `timeout` of {self.timeout} s.") from None
-        except (_StatusError, openai.APIConnectionError, *_transport_errors()) as error:
+        except (StatusError, openai.APIConnectionError, *transport_errors()) as error:
             cause = error.__cause__ or error
-            if isinstance(cause, _StatusError):  # older versions of openai turn it into a connection error
+            if isinstance(cause, StatusError):  # older versions of openai turn it into a connection error
                 raise cause.explain() from None
             raise AttemptError(f"a failed connection, {type(cause).__name__}: {cause}") from None
 
@@ -247,160 +205,11 @@ def _shared_connections(base_url: str, api_key: str, max_concurrency: int) -> _C
             timeout=None,
             default_headers={"Accept-Encoding": "identity"},
             http_client=DefaultAsyncHttpxClient(
-                timeout=None, follow_redirects=False, event_hooks={"response": [_refuse_failure]}
+                timeout=None, follow_redirects=False, event_hooks={"response": [refuse_failure]}
             ),
         )
         shared[name] = _Connections(client, asyncio.Semaphore(max_concurrency))
     return shared[name]
-
-
-class _StatusError(Exception):
-    """A response with an error status. Libraries may log it, so its text contains nothing from the server."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], text: str):
-        super().__init__(f"status {status}")
-        self.status = status
-        self.headers = headers
-        self.text = text
-
-    def explain(self) -> AttemptError:
-        hint = f" {HINTS[self.status]}" if self.status in HINTS else ""
-        if 300 <= self.status < 400:
-            location = public_url(self.headers.get("location", ""))
-            hint = f" It redirects to {location!r}, where the key is not sent: set `base_url` to the new address."
-        return AttemptError(
-            f"status {self.status}.{hint} The server says: {self.text}",
-            is_final=self.status not in RETRIED_STATUSES and self.status < 500,
-            retry_after=_retry_after(self.headers),
-        )
-
-
-async def _refuse_failure(response: Any) -> None:
-    """Called by the HTTP client before anybody reads the body of a response."""
-    if response.is_success:
-        return
-    try:
-        text = repr(_decode(await _read_body(response)))
-    except AttemptError as error:
-        text = str(error)
-    raise _StatusError(response.status_code, response.headers, text)
-
-
-async def _read_body(response: Any) -> bytes:
-    """The body of a response, decompressed only up to a limit, which the HTTP client does not have."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise AttemptError(f"a response in the encoding {encoding!r}, although it was asked for as it is.")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            break
-    else:
-        if encoding == "identity":
-            return bytes(body)
-        unpacker = zlib.decompressobj(wbits=47)  # gzip or deflate, as its header says
-        try:
-            unpacked = unpacker.decompress(body, MAX_RESPONSE_BYTES + 1)
-        except zlib.error as error:
-            raise AttemptError(f"a response that is not in the encoding {encoding!r} ({error}).") from None
-        if len(unpacked) <= MAX_RESPONSE_BYTES:
-            return unpacked
-    raise AttemptError(f"a response of more than {MAX_RESPONSE_BYTES} bytes, dropped unread.")
-
-
-def _transport_errors() -> list[type[Exception]]:
-    """Errors that reading a body may raise. (When a request is sent, openai turns all of them into one.)"""
-    import anyio
-
-    # openai is built on httpx, from version 3 on httpx2, which lets some errors of TLS connections through
-    http_errors = [sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules]
-    return [*http_errors, anyio.EndOfStream, OSError]
-
-
-def _decode(body: bytes) -> str:
-    """Text to show, also from an error page in UTF-16."""
-    return body.decode(errors="replace").replace("\0", "")
-
-
-def _parse(body: bytes) -> tuple[Completion, int]:
-    """A chat completion, and the number of tokens that it cost."""
-    try:
-        response = _read_json(body)
-        choice = response["choices"][0]
-        message = choice["message"]
-        content = message.get("content") or ""
-        if not isinstance(content, str):
-            raise TypeError(f"content is of type {type(content).__name__}")
-        functions = [tool_call["function"] for tool_call in message.get("tool_calls") or []]
-        tool_calls = [{"name": function["name"], "arguments": function["arguments"]} for function in functions]
-        completion = Completion(content, tool_calls, choice.get("finish_reason") == "length")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise AttemptError(f"a response that is not a chat completion ({error!r}): {_decode(body)!r}") from None
-    return completion, _count_tokens(response.get("usage"))
-
-
-def _count_tokens(usage: Any) -> int:
-    """The tokens of a usage, 0 if it has no valid count: the answer is used all the same."""
-    count = usage.get("total_tokens") if isinstance(usage, dict) else None
-    is_count = isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count <= MAX_TOKENS
-    return int(count) if is_count else 0
-
-
-def _read_json(text: str | bytes) -> Any:
-    """The value of a JSON text, with all its text made encodable, which escapes like `\\ud83d` may not be."""
-
-    def read_integer(digits: str) -> int | float:
-        return int(digits) if len(digits) < 400 else float(digits)  # Python refuses some thousands
-
-    value = json.loads(text, parse_int=read_integer)
-    return json.loads(encodable(json.dumps(value, ensure_ascii=False)), parse_int=read_integer)
-
-
-def read_arguments(text: Any) -> Any:
-    """
-    Read the arguments of a tool call. Text that is not JSON, has numbers that are not finite or is nested too deeply
-    is returned unchanged: the call then fails, and the model is told so.
-
-    Args:
-        text (`Any`):
-            Arguments as a model wrote them, meant to be JSON text.
-
-    Returns:
-        `Any`: Their value.
-    """
-    try:
-        arguments = _read_json(text) if isinstance(text, str) else text
-        as_it_is = text if isinstance(text, str) else json.dumps(text)
-    except (ValueError, RecursionError):
-        return text
-    for depth, level in enumerate(_levels(arguments)):
-        if depth > MAX_DEPTH or any(isinstance(item, float) and not math.isfinite(item) for item in level):
-            return as_it_is
-    return arguments
-
-
-def _levels(value: Any) -> Iterator[list]:
-    """The levels of a nested value: the value, its items, their items, and so on."""
-    level = [value]
-    while level:
-        yield level
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ())
-        ]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to wait, in either form of the header, 0 if it does not ask."""
-    value = headers.get("retry-after", "")
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-        return float(value)
-    try:
-        return max(mktime_tz(parsedate_tz(value)) - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):  # none, or a date that no clock shows
-        return 0.0
 
 
 def find_key(api_key: str | None) -> str:
@@ -480,7 +289,7 @@ def _check_request_options(options: dict | None) -> dict:
             )
     try:
         json.dumps(options, allow_nan=False)
-        is_deep = any(depth > MAX_DEPTH for depth, _ in enumerate(_levels(options)))
+        is_deep = any(depth > MAX_DEPTH for depth, _ in enumerate(levels(options)))
     except (TypeError, ValueError, RecursionError):
         is_deep = None
     if is_deep is not False:
