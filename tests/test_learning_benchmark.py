@@ -322,6 +322,10 @@ class TestTables:
         assert "| InfoPO, `group_scale` | 1 | 0.500 |  |" in page
         assert "| [`booking`](#booking) | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
         assert "7 runs" in page
+        unknown = page.split("## What is not known")[1]
+        assert "`booking` 0, " in unknown  # the default has no seed
+        assert "Never run: InfoPO (default), " in unknown
+        assert "(paper)" not in unknown
 
     def test_what_settings_were_chosen_on_does_not_confirm_them(self, tmp_path):
         for regime, seed in (("booking", 0), ("booking", 3), ("dense", 0)):

@@ -46,6 +46,7 @@ PAPER = {"gate": "variance"}
 AGREEMENT = {"gate": "agreement"}
 
 BASELINE = "grpo"
+DEFAULT = "agreement"
 MAIN_ARMS = ("grpo", "group", "group_scale", "agreement")
 
 ARMS = {

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from .arms import BASELINE, MAIN_ARMS, TITLES
+from .arms import ARMS, BASELINE, DEFAULT, MAIN_ARMS, TITLES
 from .families import QUESTIONS
 from .regimes import CHOOSING_SEEDS, REGIMES
 from .results import RESULTS, ROOT
@@ -30,6 +30,7 @@ from .statistics import (
 
 
 DOCS = ROOT / "docs"
+WANTED_SEEDS = 6
 
 
 def arm_row(arm: str, runs: dict[int, dict], baselines: dict[int, dict]) -> str:
@@ -114,6 +115,28 @@ def headline(results: Results) -> list[str]:
     return [*lines, ""]
 
 
+def unknown_section(results: Results) -> list[str]:
+    """What the runs leave open: too few seeds, arms and regimes that were never run, and what no run here can say."""
+    pairs = {
+        regime: len(by_arm.get(BASELINE, {}).keys() & by_arm.get(DEFAULT, {}).keys())
+        for regime, by_arm in results.items()
+    }
+    few = ", ".join(f"`{regime}` {pairs.get(regime, 0)}" for regime in REGIMES if pairs.get(regime, 0) < WANTED_SEEDS)
+    seen = {arm for by_arm in results.values() for arm in by_arm}
+    missing = ", ".join(TITLES[arm] for arm in ARMS if arm not in seen)
+    return [
+        "## What is not known",
+        "",
+        *([f"- Seeds of both GRPO and the default, where they are fewer than {WANTED_SEEDS}: {few}."] if few else []),
+        *([f"- Never run: {missing}."] if missing else []),
+        "- Whether any of it holds for a language model of useful size. `python -m benchmarks.chat_model.train` compares "
+        "GRPO and InfoPO on a chat model of 135 million parameters, and was not run to its end yet.",
+        "- Other learning rates, group sizes and lengths of training: all runs share these, and none was tuned.",
+        "- People. All users here are programs.",
+        "",
+    ]
+
+
 def markdown_page(results: Results, shift: Results) -> str:
     runs = [result for arms in results.values() for by_seed in arms.values() for result in by_seed.values()]
     versions = {", ".join(f"{name} {value}" for name, value in result["versions"].items()) for result in runs}
@@ -161,6 +184,7 @@ def markdown_page(results: Results, shift: Results) -> str:
         lines += regime_section(regime, arms)
     if shift:
         lines += shift_section(shift)
+    lines += unknown_section(results)
     lines.append(f"{len(runs)} runs. {'; '.join(sorted(versions))}.")
     return "\n".join(lines) + "\n"
 
