@@ -16,7 +16,8 @@ from hypothesis import settings
 # Before torch is imported: one thread is fastest for tiny models, and repeats to the bit
 os.environ.update(OMP_NUM_THREADS="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
 
-settings.register_profile("default", deadline=None)  # a busy machine is no failure
+# No deadline: a busy machine is no failure
+settings.register_profile("default", deadline=None, max_examples=50)
 settings.load_profile("default")
 
 if version("trl").startswith("1.15."):

@@ -189,7 +189,20 @@ def test_greedy_evaluation_is_what_the_quick_start_plays(quickstart_policy):
     assert num_calls > 80
 
 
-def test_batch_size_does_not_change_greedy_results(quickstart_policy):
+def test_batch_size_does_not_change_greedy_results():
+    tokenizer = make_tokenizer()
+    policy = make_model(tokenizer, seed=2, initializer_range=1.0), tokenizer  # noise that leads elsewhere by prompt
+    options = {"max_completion_length": 64, "max_turns": 3}
+    one, many = (
+        quiet(policy, {"user": Chatterbox}, ask_dataset(12), batch_size=n, **options).records for n in (1, 12)
+    )
+    assert one == many
+    assert len({json.dumps(record["messages"][1:]) for record in one}) > 8
+    assert len({record["num_turns"] for record in one}) > 1
+
+
+@pytest.mark.thorough
+def test_batch_size_does_not_change_what_the_quick_start_plays(quickstart_policy):
     users, dataset = booking_users("plain", "chatty"), booking_dataset("test", 12)
     one, many = (quiet(str(quickstart_policy), users, dataset, batch_size=n).records for n in (1, 24))
     assert one == many
