@@ -15,7 +15,7 @@ from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
 from trl_infopo.users import PERSONAS
 
-from .arms import ARMS
+from .arms import ARMS, BASELINE, DEFAULT
 from .families import FAMILIES
 from .regimes import CONFIRMING_SEEDS, REGIMES, ROOM
 from .results import CACHE, RESULTS, policy_path, read_result, rounded, run_unless_done, versions
@@ -124,7 +124,7 @@ class ShiftArguments:
         metadata={"help": "What the policies were trained on.", "choices": list(TRAINED_WITH)},
     )
     arms: list[str] = field(
-        default_factory=lambda: ["grpo", "agreement"],
+        default_factory=lambda: [BASELINE, DEFAULT],
         metadata={"help": "How they were trained.", "choices": list(ARMS)},
     )
     seeds: list[int] = field(default_factory=lambda: list(CONFIRMING_SEEDS), metadata={"help": "Seeds."})

@@ -176,7 +176,7 @@ def markdown_page(results: Results, shift: Results) -> str:
         *headline(half_of(results, is_choosing=True)),
         "### Where they were put to the test",
         "",
-        "The other regimes, and these with other seeds: nothing was chosen after a look at them.",
+        "The other regimes, and these with other seeds: the default was chosen without a look at them.",
         "",
         *headline(half_of(results, is_choosing=False)),
     ]
