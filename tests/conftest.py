@@ -94,3 +94,9 @@ def quickstart_policy(tmp_path_factory):
     path = tmp_path_factory.mktemp("quickstart_policy")
     save_quickstart_policy(path)
     return path
+
+
+@pytest.fixture
+def no_endpoint_in_environment(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
