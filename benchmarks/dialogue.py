@@ -95,8 +95,8 @@ def markdown(dialogue: dict) -> str:
         "",
         f"Step {dialogue['step']} of `trl-infopo quickstart`, from its traces. All {dialogue['rollouts']} rollouts of "
         f"this request failed, with a reward of 0: with GRPO, each turn has the advantage "
-        f"{dialogue['outcome_advantage']:.2f}, and nothing is learnt. With InfoPO, turns whose feedback the agent "
-        "took up are worth more than the group's average, and others less. What was answered by "
+        f"{dialogue['outcome_advantage']:.2f}, and nothing is learnt. With InfoPO, a turn with more gain "
+        "than the group's average gets a positive advantage, and one with less a negative one. What was answered by "
         f"*{dialogue['placeholder']}*, the placeholder, has a gain of exactly 0.",
     ]
     return "\n".join(lines) + "\n"

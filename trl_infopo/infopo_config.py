@@ -65,9 +65,9 @@ class InfoPOConfig(GRPOConfig):
         info_gain_only (`bool`, *optional*, defaults to `False`):
             Whether to train on the information advantages alone, without outcome and gate (ablation).
         info_gain_engine (`str`, *optional*, defaults to `"auto"`):
-            How gains are computed. `"tree"` scores all turns of a rollout in about one and a half forward passes, and
-            needs a transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row per turn
-            and works for every model. `"auto"` probes the model at its first scoring and logs its choice.
+            How gains are computed. `"tree"` scores all turns of a rollout in about one and a half forward passes on a
+            CPU, and needs a transformer with ordinary, sliding-window or chunked attention. `"replay"` runs one row
+            per turn and works for every model. `"auto"` probes the model at its first scoring and logs its choice.
         info_gain_batch_size (`int`, *optional*):
             Number of rows in a forward pass of the scoring. If `None`, the per-device batch size.
         info_gain_min_weight (`float`, *optional*, defaults to `0.0`):
@@ -165,9 +165,9 @@ class InfoPOConfig(GRPOConfig):
         default="auto",
         metadata={
             "help": "How gains are computed. 'tree' scores all turns of a rollout in about one and a half forward "
-            "passes, and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' runs one "
-            "row per turn and works for every model. 'auto' probes the model at its first scoring, and logs its "
-            "choice.",
+            "passes on a CPU, and needs a transformer with ordinary, sliding-window or chunked attention. 'replay' "
+            "runs one row per turn and works for every model. 'auto' probes the model at its first scoring, and logs "
+            "its choice.",
             "choices": ["auto", "tree", "replay"],
         },
     )

@@ -68,7 +68,9 @@ ARMS = {
     "only": Arm("information only", PAPER | {"info_gain_only": True}),
     "shuffled": Arm("gains shuffled between turns (control)", PAPER, ShuffledTrainer),
     "shuffled_scale": Arm(
-        "`group_scale`, gains shuffled (control)", PAPER | {"info_gain_normalization": "group_scale"}, ShuffledTrainer
+        "`group_scale` with shuffled gains (control)",
+        PAPER | {"info_gain_normalization": "group_scale"},
+        ShuffledTrainer,
     ),
 }
 
