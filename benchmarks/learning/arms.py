@@ -54,6 +54,7 @@ ARMS = {
     "group": Arm("InfoPO, `group` (paper)", PAPER),
     "group_scale": Arm("InfoPO, `group_scale`", PAPER | {"info_gain_normalization": "group_scale"}),
     "agreement": Arm("InfoPO (default)", AGREEMENT),
+    "agreement_0.3": Arm("default, coefficient 0.3", AGREEMENT | {"info_gain_coef": 0.3}),
     "agreement_1": Arm("default, coefficient 1", AGREEMENT | {"info_gain_coef": 1.0}),
     "agreement_scale": Arm("default, `group_scale`", AGREEMENT | {"info_gain_normalization": "group_scale"}),
     # Ablations of the paper's setting
