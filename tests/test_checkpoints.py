@@ -13,6 +13,7 @@ import pytest
 from peft import LoraConfig
 from tiny_agents import make_model, make_tokenizer
 from trainer_helpers import assert_equal_parameters, make_trainer
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from trl_infopo._checkpoints import find_checkpoint, find_problems
@@ -225,6 +226,44 @@ def test_rollouts_are_saved_only_between_two_uses(tmp_path):
     assert has_rollouts == {"1", "3"}
     run(tmp_path, mode="plain")  # over the same directories
     assert not list(tmp_path.glob("checkpoint-*/rollouts_0.pt"))
+
+
+def test_an_interrupted_trainer_resumes_as_a_new_one_does(tmp_path):
+    """In a notebook, the trainer still holds the rollouts of the step that was interrupted."""
+    options = OPTIONS | {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 2, "num_generations": 2}
+    whole = make_trainer(tmp_path / "whole", options=options)
+    whole.train()
+    trainer = make_trainer(tmp_path / "interrupted", options=options)
+    loss, calls = trainer.compute_loss, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(trainer.state.global_step)
+        if len(calls) == 11:
+            raise KeyboardInterrupt
+        return loss(*args, **kwargs)
+
+    trainer.compute_loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer._step % 4
+    trainer.train(resume_from_checkpoint=True)
+    assert_equal_parameters(whole, trainer)
+
+
+def test_data_that_begins_anew_is_sampled_anew(tmp_path):
+    run(tmp_path / "first", mode="plain", num_iterations=2)
+    resumed = make_trainer(
+        tmp_path / "resumed", "plain", options=OPTIONS | {"num_iterations": 2, "ignore_data_skip": True}
+    )
+    steps = []
+
+    class Note(TrainerCallback):
+        def on_step_begin(self, *args, **kwargs):
+            steps.append(resumed._step)
+
+    resumed.add_callback(Note())
+    resumed.train(resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-1"))
+    assert steps[0] == 0
 
 
 @pytest.mark.quick(1)

@@ -3,7 +3,7 @@
 """Conversations with users through real trainers: what the policy sampled, what came back, and what is trained on."""
 
 import math
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
@@ -525,6 +525,19 @@ def test_a_user_who_was_not_declared_is_no_silent_mistake(tmp_path):
         trainer = make_trainer(tmp_path, UndeclaredWithoutTools)
     with pytest.raises(ValueError, match="`UndeclaredWithoutTools.reset` set a `user`.*declare it in the class body"):
         trainer.train()
+
+
+def test_a_user_who_was_not_made_shows_no_secret(tmp_path):
+    class Forgetful(AskEnvironment):
+        user: Replies
+
+        def reset(self, **row):
+            super().reset(**row)
+            self.user = partial(Replies, api_key="sk-very-secret")  # made, but not called
+
+    with pytest.raises(ValueError, match="after `reset` it is functools.partial.*which cannot reply") as error:
+        make_trainer(tmp_path, Forgetful).train()
+    assert "secret" not in str(error.value)
 
 
 def test_tools_still_need_a_template_that_renders_them(tmp_path):

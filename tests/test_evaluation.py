@@ -3,6 +3,7 @@
 """The episodes of an evaluation, and their statistics."""
 
 import io
+import json
 import re
 import time
 import tracemalloc
@@ -374,6 +375,47 @@ def test_limit_of_time():
     assert "error" in record["messages"][2]["content"]
     with pytest.raises(UserSimulatorError):
         quiet(policy, {"user": partial(SlowShop, True)}, dataset, feedback_timeout=0.1)
+
+
+def test_a_user_who_blocks_the_event_loop_is_told_at_once(monkeypatch):
+    monkeypatch.setattr("trl_infopo.calls.GRACE", 0.5)
+
+    class Blocking(Greeter):
+        async def reply(self, messages):
+            time.sleep(10)
+
+        def reset(self, **row):
+            super().reset(**row)
+            self.user = self
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}], "name": "Ann"}]
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="blocks the event loop"):
+        quiet(lambda *_: {"role": "assistant", "content": "Hi."}, {"user": Blocking}, dataset, feedback_timeout=0.5)
+    assert time.monotonic() - start < 9.5
+
+
+def test_what_was_finished_before_a_bad_reward_is_kept(tmp_path):
+    class Judge(Greeter):
+        def reset(self, name, **row):
+            super().reset(name=name, **row)
+            self.value = 1.0 if name == "Ann" else None
+
+        def get_reward(self):
+            return self.value
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}], "name": name} for name in ("Ann", "Bob")]
+    with pytest.raises(ValueError, match="returned None in task 1") as caught:
+        quiet(
+            lambda *_: {"role": "assistant", "content": "Hi."},
+            {"user": Judge},
+            dataset,
+            batch_size=1,
+            output_dir=tmp_path,
+        )
+    [_, finished] = (tmp_path / "episodes.jsonl").read_text().splitlines()  # after the settings
+    assert json.loads(finished)["reward"] == 1.0
+    assert "goes on there" in caught.value.__notes__[0]
 
 
 def test_progress_shows_in_a_pipe_while_it_plays(monkeypatch):

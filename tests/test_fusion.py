@@ -405,6 +405,24 @@ def test_correlation_is_pearsons_within_each_group(batch):
         assert correlation == pytest.approx(np.corrcoef(values.T)[0, 1], abs=1e-4)
 
 
+@given(
+    st.floats(-1e4, 1e4, width=32),
+    st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=40),
+    st.booleans(),
+)
+def test_groups_that_tie_have_no_correlation(tied, others, rewards_tie):
+    """Whatever the tied value: its mean, in float32, may differ from it."""
+    tied, others = torch.full((len(others),), tied), torch.tensor(others)
+    rewards, gains = (tied, others) if rewards_tie else (others, tied)
+    assert gain_reward_correlation(gains[:, None], rewards, len(others)).isnan().all()
+
+
+def test_small_rewards_correlate_as_large_ones_do():
+    gains, rewards = torch.tensor([[0.1], [0.2], [0.3], [0.1]]), torch.tensor([0.0, 1.0, 1.0, 0.0])
+    correlation = gain_reward_correlation(gains, rewards, 4)
+    torch.testing.assert_close(gain_reward_correlation(gains, rewards * 1e-8, 4), correlation)
+
+
 def after(correlations: list[list[float]]) -> float:
     agreement = Agreement()
     for step in correlations:

@@ -9,6 +9,7 @@ import torch
 from scripted_rollouts import TOKENIZER, ScriptedRollouts
 from tiny_agents import make_model, make_tokenizer
 from trainer_helpers import MODES, Spy, assert_equal_parameters, dataset, logged, make_trainer, train
+from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOTrainer
 
 from trl_infopo import InfoPOTrainer, infopo_trainer
@@ -169,6 +170,30 @@ def test_old_logps_save_the_factual_forward_where_they_are_exact(tmp_path, monke
     assert scores.calls[0][1]["factual_logps"] is None
 
 
+def test_left_padding_does_not_shift_learned_positions(tmp_path, scores):
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        n_positions=1024,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    model = GPT2LMHeadModel(config)
+    options = {"num_iterations": 2, "info_gain_engine": "replay", "max_steps": 1}
+    make_trainer(tmp_path, "rollout_func", model=model, options=options).train()
+    [(args, kwargs, gains)] = scores.calls
+    assert len(set(map(len, args[1]))) > 1  # so that TRL pads the prompts
+    assert kwargs["factual_logps"] is None
+    assert gains.isfinite().any()
+
+
 # ---- fused advantages
 
 
@@ -296,6 +321,30 @@ def test_reward_functions_may_change_the_messages(tmp_path, scores):
 
     make_trainer(tmp_path, "tools", reward_funcs=reward, options={"max_steps": 1}).train()
     assert any(masked for args, _, _ in scores.calls for rollout in args[4] for masked in rollout)
+
+
+def test_reward_functions_may_change_a_message(tmp_path, scores):
+    def reward(completions, **kwargs):
+        for completion in completions:
+            for message in completion:
+                message["content"] = "seen"
+        return [0.0] * len(completions)
+
+    def keep(completions, **kwargs):
+        return [0.0] * len(completions)
+
+    for function in (reward, keep):
+        make_trainer(tmp_path, "tools", reward_funcs=function, options={"max_steps": 1}).train()
+    changed, kept = (args[4] for args, _, _ in scores.calls)
+    assert changed == kept
+
+
+def test_information_alone_trains_on_nothing_where_there_is_none(tmp_path):
+    options = {"max_turns": 1, "info_gain_only": True, "max_steps": 2}
+    trainer = make_trainer(tmp_path, "environment", options=options)
+    before = [parameter.clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    assert all(map(torch.equal, before, trainer.model.parameters()))
 
 
 def test_group_without_feedback_keeps_its_outcome_advantages(tmp_path, fusions):

@@ -139,6 +139,29 @@ def test_cut_off_conversations(tiny):
     assert (record["stop_reason"], record["num_turns"], record["num_questions"]) == ("max_tokens", 0, 0)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_leaves_the_mode_of_the_model(tiny, training):
+    model = make_model(tiny[1]).train(training)
+    quiet((model, tiny[1]), {"user": AskEnvironment}, ask_dataset(1), max_completion_length=16)
+    assert all(module.training == training for module in model.modules())
+
+
+def test_a_call_that_cannot_be_parsed_is_what_it_is_in_training(tiny, monkeypatch):
+    """An answer in TRL's loop, which trains where nobody but tools answers; in ours, the agent is told."""
+    _, tokenizer = tiny
+    broken = tokenizer.encode("<tool_call>{broken</tool_call><|im_end|>", add_special_tokens=False)
+    monkeypatch.setattr(_ModelActor, "_sample", lambda self, contexts: ([broken] * len(contexts), None))
+
+    class WithUser(AskEnvironment):
+        done: bool = False
+
+    reasons = [
+        quiet(tiny, {"user": environment}, ask_dataset(1), max_turns=3).records[0]["stop_reason"]
+        for environment in (AskEnvironment, WithUser)
+    ]
+    assert reasons == ["answered", "max_turns"]
+
+
 class Chatterbox:
     """A user and no tools."""
 

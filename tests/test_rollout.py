@@ -408,6 +408,48 @@ def test_a_user_who_blocks_the_event_loop_is_a_clear_error(monkeypatch):
     shutdown_event_loop_in_daemon(thread, loop)
 
 
+def test_slow_calls_of_one_message_do_not_block_the_event_loop(event_loop, monkeypatch):
+    """They run one after the other, and each may take as long as the limit says."""
+    monkeypatch.setattr("trl_infopo.calls.GRACE", 0.1)
+
+    def slow():
+        time.sleep(0.6)
+        return "done"
+
+    names = [f"slow_{i}" for i in range(5)]
+    tools = dict.fromkeys(names, slow)
+    (episode,) = play([[call(*names), say("oh")]], [ThreadSafeShop()], event_loop, tools=tools, feedback_timeout=1.0)
+    assert [m["content"] for m in episode.completion if m["role"] == "tool"] == ["done"] * 5
+
+
+def test_calls_that_are_abandoned_do_not_keep_the_process_alive(event_loop):
+    """Python waits for all threads at its end, but for daemons."""
+    left = threading.Event()
+    threads = []
+
+    def endless():
+        threads.append(threading.current_thread())
+        left.wait(60)
+
+    shops = [ThreadSafeShop(), ThreadSafeShop(BrokenUser())]
+    with pytest.raises(UserSimulatorError):
+        play(
+            [[call("endless")], [say("hello?")]],
+            shops,
+            event_loop,
+            tools={"endless": endless},
+            min_ready_fraction=0.5,
+        )
+    assert [thread.daemon for thread in threads] == [True]
+    left.set()
+
+
+def test_a_result_with_the_address_of_an_image_is_no_image(event_loop):
+    shoes = [{"name": "shoe", "image": "http://shop/1.png"}]
+    (episode,) = play([[call("find"), say("oh")]], [Shop()], event_loop, tools={"find": lambda: shoes})
+    assert [m["content"] for m in episode.completion if m["role"] == "tool"] == [shoes]
+
+
 class CancelledUser:
     async def reply(self, messages):
         raise asyncio.CancelledError

@@ -518,6 +518,50 @@ def test_an_agent_that_fails_stops_the_run_with_its_name(trainer, play, text):
     assert time.monotonic() - start < 20
 
 
+def test_an_async_agent_that_blocks_is_a_clear_error(trainer, monkeypatch):
+    monkeypatch.setattr("trl_infopo.serving.rollouts.BLOCKED", 1.0)
+    rollouts = HarnessRollouts(lambda row, session: None)
+
+    async def blocking(row, session):
+        time.sleep(4)  # as a client that is not asynchronous does
+
+    rollouts.play = blocking
+    trainer.rollout_rows = None
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="An async `play` has blocked the event loop of all agents for 1 s. Let it"):
+        rollouts(PROMPTS[:2], trainer)
+    assert time.monotonic() - start < 3.5
+    rollouts.close()
+
+
+def test_an_agent_that_is_given_up_does_not_wait_for_its_answer(trainer):
+    attempts, answers = [], []
+
+    def late(row, session):
+        attempts.append(session)
+        attempt = len(attempts)
+        client = openai.OpenAI(base_url=session.base_url, api_key="any", max_retries=0)
+        try:
+            client.chat.completions.create(model=session.model, messages=row["prompt"])
+        except openai.APIStatusError as error:
+            answers.append((attempt, error.status_code))
+        raise ValueError("too late")
+
+    async def keeps_waiting(row, session):
+        if row["prompt"] == PROMPTS[0]:
+            return await asyncio.to_thread(late, row, session)
+        await asyncio.sleep(3)  # as long as it thinks, the requests of the others wait
+        return await play(row, session)
+
+    with pytest.raises(RuntimeError, match="took longer than 1"):
+        run(trainer, keeps_waiting, num_rows=2, timeout=1.0, max_retries=1)
+    for _ in range(50):
+        if answers:
+            break
+        time.sleep(0.1)
+    assert answers[0] == (1, 410)
+
+
 def test_an_agent_that_overruns_is_not_scored(trainer, caplog):
     async def endless(row, session):
         async with client_of(session) as client:

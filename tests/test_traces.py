@@ -262,13 +262,14 @@ def test_only_traces_of_later_steps_are_removed(tmp_path):
         "train-0000004-0.parquet",
         "train-0000004-1.parquet",
         "train-0000006-1.tmp",
+        "best.parquet",  # somebody else's
     ):
         (directory / name).touch()
     writer = TraceWriter(8, make_tokenizer(), ["reward"])
     state = TrainerState(global_step=3, is_local_process_zero=False)
     args = SimpleNamespace(output_dir=str(tmp_path))
     writer.on_train_begin(args, state, None)
-    assert len(files(tmp_path)) == 4
+    assert len(files(tmp_path)) == 5
     state.is_local_process_zero = True
     writer.on_train_begin(args, state, None)
-    assert files(tmp_path) == ["eval-0000000-0.parquet"]
+    assert files(tmp_path) == ["best.parquet", "eval-0000000-0.parquet"]

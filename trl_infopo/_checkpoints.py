@@ -40,12 +40,13 @@ class WholeCheckpoints:
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         self._finished_epochs = 0
+        self._step, self._buffered_inputs = 0, None  # an earlier call may have been interrupted
         if resume_from_checkpoint:
             found = [None, None]
             if self.is_world_process_zero():  # another node may not see all files
                 try:
                     found[0] = find_checkpoint(resume_from_checkpoint, self.args.output_dir)
-                except ValueError as error:
+                except Exception as error:  # the other processes wait for what was found
                     found[1] = str(error)
             resume_from_checkpoint, error = broadcast_object_list(found)
             if error is not None:
@@ -83,6 +84,8 @@ class WholeCheckpoints:
 
     def _load_rng_state(self, checkpoint):
         super()._load_rng_state(checkpoint)
+        if self.args.ignore_data_skip:  # the data begins anew, and so do the rollouts
+            return
         rollouts = Path(checkpoint, f"rollouts_{self.args.process_index}.pt")
         if rollouts.is_file():
             saved = torch.load(rollouts, map_location="cpu", weights_only=True)
@@ -115,7 +118,8 @@ class WholeCheckpoints:
 
     @property
     def _rollout_layout(self) -> dict[str, int]:
-        names = ("world_size", "per_device_train_batch_size", "steps_per_generation", "num_iterations")
+        names = ("world_size", "per_device_train_batch_size", "gradient_accumulation_steps")
+        names += ("steps_per_generation", "num_iterations")
         return {name: getattr(self.args, name) for name in names}
 
     def create_model_card(self, model_name=None, *args, **kwargs):

@@ -3,6 +3,7 @@
 """Arbitrary values as text and as JSON. Nothing here lets an error of the value escape."""
 
 import json
+from functools import partial
 from typing import Any
 
 
@@ -12,7 +13,12 @@ DEEPEST = 100  # levels of nesting in a message
 
 
 def safe_repr(value: Any) -> str:
-    """The `repr` of a value, in text that can be encoded; its type where `repr` fails, as for a huge integer."""
+    """
+    The `repr` of a value, in text that can be encoded; its type where `repr` fails, as for a huge integer. That of a
+    partial is without its arguments, which may be secret.
+    """
+    if isinstance(value, partial):
+        return f"functools.partial({safe_repr(value.func)}, ...)"
     try:
         return repr(value).encode(errors="replace").decode()
     except Exception:

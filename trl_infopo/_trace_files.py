@@ -3,6 +3,7 @@
 """Reads files of traces without torch, so that commands that show them start at once."""
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,13 @@ import pyarrow.parquet
 
 
 DIRECTORY = "traces"  # in the output directory of a run
+NAME = re.compile(r"(?:train|eval)-(\d+)-\d+\.parquet")
+
+
+def trace_files(directory: Path) -> dict[Path, int]:
+    """The files of traces in a directory, in order, each with its step. Files of other names are somebody else's."""
+    names = {path: NAME.fullmatch(path.name) for path in sorted(directory.glob("*.parquet"))}
+    return {path: int(match[1]) for path, match in names.items() if match}
 
 
 def read_traces(path: str | os.PathLike) -> pa.Table:
@@ -26,7 +34,7 @@ def read_traces(path: str | os.PathLike) -> pa.Table:
     Raises:
         `FileNotFoundError`: If there are no traces.
     """
-    files = sorted(Path(path, DIRECTORY).glob("*.parquet")) or sorted(Path(path).glob("*.parquet"))
+    files = trace_files(Path(path, DIRECTORY)) or trace_files(Path(path))
     if not files:
         if not Path(path).is_dir():
             raise FileNotFoundError(f"{str(path)!r} holds no traces: there is no such directory.")

@@ -359,7 +359,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _agree(self, is_active: bool, error: Exception | None) -> bool:
         """Whether any process goes on; if something failed on one, all of them raise."""
-        failure = None if error is None else (isinstance(error, UserSimulatorError), str(error))
+        failure = None if error is None else (isinstance(error, UserSimulatorError), error_text(error))
         states = gather_object([(is_active, failure)])
         if error is not None:
             raise error

@@ -7,10 +7,11 @@ import itertools
 import math
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
+from threading import Semaphore, Thread
 from typing import Any
 
 from ._environment import converses, find_user, has_schemas, is_thread_safe
@@ -80,7 +81,7 @@ class Call:
     def _deliver_tool_result(self) -> None:
         episode, result = self.episode, self.result
         episode.num_tool_calls += 1
-        if isinstance(result, list) and any(isinstance(part, dict) and "image" in part for part in result):
+        if isinstance(result, list) and any(isinstance(part, dict) and part.get("type") == "image" for part in result):
             raise ValueError(
                 f"The tool `{self.tool}` returned an image in {episode.name}, but images are not supported where an "
                 "environment has a user. Return text, or train without `user`."
@@ -181,8 +182,9 @@ class RunningCalls:
         self.event_loop = event_loop
         self.concurrency = concurrency
         self._limit = asyncio.Semaphore(concurrency)
-        self._threads = ThreadPoolExecutor(max_workers=concurrency)
+        self._slots = Semaphore(concurrency)
         self._groups: dict[Future, tuple[int, list[Call]]] = {}  # by their number, in the order of their start
+        self._awaited: set[Future] = set()  # those that run on the event loop
         self._ended: list[tuple[int, list[Call]]] = []
         self._numbers = itertools.count()
 
@@ -192,7 +194,6 @@ class RunningCalls:
     def __exit__(self, *exception) -> None:
         for future in self._groups:
             future.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def __len__(self) -> int:
         return len(self._groups) + len(self._ended)
@@ -202,7 +203,7 @@ class RunningCalls:
         in_order = []
         for group in zip(self._numbers, groups):
             if group[1] and is_thread_safe(group[1][0].episode.environment):
-                self._groups[self._threads.submit(_start_in_order, group[1])] = group
+                self._groups[self._start_on_thread(group[1])] = group
             else:
                 in_order.append(group)
         for group in in_order:
@@ -224,13 +225,14 @@ class RunningCalls:
         while True:
             for future in [future for future in self._groups if future.done()]:
                 future.result()
+                self._awaited.discard(future)
                 self._await(self._groups.pop(future))
             if len(self._ended) >= at_least or not self._groups:
                 ended, self._ended = sorted(self._ended, key=lambda group: group[0]), []
                 return [calls for _, calls in ended]
             done, _ = wait(self._groups, timeout=1.0, return_when=FIRST_COMPLETED)
             waited = 0.0 if done else waited + 1.0
-            if waited and self.event_loop is not None:
+            if waited and self._awaited:
                 check_event_loop(self.event_loop, waited, self._longest())
 
     def _await(self, group: tuple[int, list[Call]]) -> None:
@@ -243,14 +245,31 @@ class RunningCalls:
         async def finish_together() -> None:
             await asyncio.gather(*(started.finish(self._limit) for started in pending))
 
-        self._groups[asyncio.run_coroutine_threadsafe(finish_together(), self.event_loop)] = group
+        future = asyncio.run_coroutine_threadsafe(finish_together(), self.event_loop)
+        self._awaited.add(future)
+        self._groups[future] = group
+
+    def _start_on_thread(self, calls: list[Call]) -> Future:
+        """Run calls in order on a thread that nobody has to wait for, when one of `concurrency` slots is free."""
+        future = Future()
+
+        def run() -> None:
+            with self._slots:
+                if future.set_running_or_notify_cancel():
+                    try:
+                        future.set_result(_start_in_order(calls))
+                    except BaseException as error:
+                        future.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        return future
 
     def _longest(self) -> float | None:
-        """Seconds within which the next group must end, if calls are limited."""
-        pending = [started for _, calls in self._groups.values() for started in calls]
-        if (timeout := pending[0].timeout) is None:
+        """Seconds within which the next group must end on the event loop, if calls are limited."""
+        calls = [started for future in self._awaited for started in self._groups[future][1]]
+        if (timeout := calls[0].timeout) is None:
             return None
-        return timeout * math.ceil(len(pending) / self.concurrency)
+        return timeout * math.ceil(len(calls) / self.concurrency)
 
 
 def run_together(groups: list[list[Call]], event_loop: asyncio.AbstractEventLoop | None, concurrency: int) -> None:

@@ -145,14 +145,16 @@ def gain_reward_correlation(
     scorable = rewards.isfinite()
     counts_PN = scorable.view(-1, num_generations).to(rewards.dtype)
 
-    def centre(values_B: torch.Tensor) -> torch.Tensor:
+    def centre(values_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Differences from the mean of the group, and whether they are no more than what rounding makes of a tie."""
         values_PN = values_B.masked_fill(~scorable, 0.0).view(-1, num_generations)
-        return (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
+        differences_PN = (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
+        return differences_PN, differences_PN.abs().amax(1) <= EPS * values_PN.abs().amax(1)
 
-    gains_PN = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
-    rewards_PN = centre(rewards)
+    gains_PN, gains_tie_P = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
+    rewards_PN, rewards_tie_P = centre(rewards)
     spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
-    return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(spread_P < EPS, torch.nan)
+    return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(gains_tie_P | rewards_tie_P, torch.nan)
 
 
 def normalize_information_gain(

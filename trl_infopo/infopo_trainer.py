@@ -22,7 +22,7 @@ from .conversation_trainer import ConversationTrainer
 from .fusion import FusedAdvantages, fuse_advantages, group_gates
 from .gating import AdaptiveGate
 from .infopo_config import InfoPOConfig
-from .information_gain import score_information_gain, select_engine, tree_limitation
+from .information_gain import ignores_left_padding, score_information_gain, select_engine, tree_limitation
 from .metrics import infopo_metrics
 from .risks import RiskCallback
 from .sampled import SampledRollouts
@@ -202,9 +202,10 @@ class InfoPOTrainer(ConversationTrainer):
         self._log_infopo({"scoring_seconds": seconds})
         self._warn_of_missing_gains(any_scored or share_left_out == 1)
         if self._traces:
-            scores = (masked_observations, information_gain, fused, token_logps)
-            self._traces.rollouts = self._scored_rollouts(sampled, outcome_advantages, *scores)
-        if trains and any_scored:
+            self._traces.rollouts = self._scored_rollouts(
+                sampled, outcome_advantages, masked_observations, information_gain, fused, token_logps
+            )
+        if trains and (any_scored or self.args.info_gain_only):
             first = self.accelerator.process_index * len(turns)
             local_advantages = fused.turn_advantages[first : first + len(turns)]
             output["advantages"] = torch.zeros_like(output["completion_ids"], dtype=local_advantages.dtype)
@@ -257,11 +258,10 @@ class InfoPOTrainer(ConversationTrainer):
                     logger.info(text)
                     if not logger.isEnabledFor(logging.INFO):  # the default
                         self._progress.say(text)
-            # TRL's log-probabilities are the factual side, unless they depend on random numbers, or on left padding
-            # that the model does not simply ignore
+            # TRL's log-probabilities are the factual side, unless they depend on random numbers or on left padding
             factual_logps = output.get("old_per_token_logps")
             if factual_logps is not None and (
-                _is_random(self.model) or (is_left_padded and tree_limitation(self.model) is not None)
+                _is_random(self.model) or (is_left_padded and not ignores_left_padding(self.model))
             ):
                 factual_logps = None
             if self.model.training:

@@ -254,6 +254,22 @@ def tree_limitation(model: nn.Module) -> str | None:
     return None
 
 
+def ignores_left_padding(model: nn.Module) -> bool:
+    """
+    Whether left padding changes nothing, although TRL counts it in the positions. So it is with rotary embeddings,
+    which depend on distances alone, and not with learned positions.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`] or `torch.nn.Module`):
+            Causal language model, possibly wrapped.
+
+    Returns:
+        `bool`: Whether it is sure.
+    """
+    has_rope = getattr(CausalLM(model).config, "rope_parameters", None) is not None
+    return has_rope and tree_limitation(model) is None
+
+
 def _length_dependent_rope(config: PreTrainedConfig) -> str | None:
     """Type of a rotary embedding that changes with the length of the row, None for all others."""
     rope = getattr(config, "rope_parameters", None) or {}

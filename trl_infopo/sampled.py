@@ -3,6 +3,7 @@
 """Rollouts as they were sampled: their turns, what masks the feedback in them, and what was asked."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,8 +51,8 @@ class SampledRollouts:
     placeholders: list[str] = field(default_factory=list)
 
     def read_messages(self, completions: list[list[dict]]) -> None:
-        """Keep what the messages of the completions asked and got."""
-        self.blocks = [feedback_blocks(completion) for completion in completions]
+        """Keep what the messages of the completions asked and got, whatever is done to the messages afterwards."""
+        self.blocks = deepcopy([feedback_blocks(completion) for completion in completions])
         self.exchanges = [find_exchanges(completion) for completion in completions]
 
     def mask_observations(

@@ -15,7 +15,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from ._trace_files import DIRECTORY, read_traces
+from ._trace_files import DIRECTORY, read_traces, trace_files
 from .fusion import FusedAdvantages
 from .turns import Turn
 
@@ -216,7 +216,7 @@ class TraceWriter(TrainerCallback):
         if not state.is_local_process_zero:
             return
         directory = Path(args.output_dir, DIRECTORY)
-        stale = [path for path in directory.glob("*.parquet") if int(path.stem.split("-")[1]) > state.global_step]
+        stale = [path for path, step in trace_files(directory).items() if step > state.global_step]
         if stale:
             logger.warning(
                 f"{len(stale)} files in {directory} hold traces of steps after {state.global_step}, where this "

@@ -83,8 +83,9 @@ def running_event_loop() -> Iterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        thread.join(timeout=5)
+        if not thread.is_alive():  # else something blocks the loop, which an error has said
+            loop.close()
 
 
 def start_episode(environment: Any, row: dict, system_prompt: str | None, name: str, seed: str) -> SeededEpisode:

@@ -119,7 +119,7 @@ def evaluate(
 
     Raises:
         `ValueError`: If an argument is of another type or out of range, or `output_dir` cannot be made, is in use,
-            cannot be read, or holds episodes of other settings or users.
+            cannot be read, or holds episodes of other settings or users; if a reward is not a finite number.
         [`~trl_infopo.users.UserSimulatorError`]: If a user fails. What was finished is in `output_dir`.
         [`~trl_infopo.policies.PolicyError`]: If an endpoint fails.
         `RuntimeError`: If an environment's `on_action`, `on_end` or `get_reward` fails.
@@ -224,7 +224,7 @@ def evaluate(
                     ]
                     if path is not None:
                         append_records(path, played)
-                except (RuntimeError, OSError) as error:
+                except (RuntimeError, OSError, ValueError) as error:
                     if path is not None:
                         error.add_note(
                             f"Finished episodes are in {path}. The same evaluation, run again, goes on there."

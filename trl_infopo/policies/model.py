@@ -19,6 +19,7 @@ from trl.chat_template_utils import (
 )
 
 from .._compat import is_malformed_call, parse_action
+from ..causal_lm import eval_mode
 from ..rollout import Episode, TokenPolicy
 from ..turns import render_feedback
 from .protocol import SeededEpisode
@@ -69,7 +70,14 @@ class ModelPolicy:
     ) -> Callable[[list[SeededEpisode]], None]:
         tokenizer, chat_template = _prepare_tokenizer(self.tokenizer, has_tools)
         actor = _ModelActor(
-            self.model, tokenizer, chat_template, chat_template_kwargs, temperature, max_completion_length
+            self.model,
+            tokenizer,
+            chat_template,
+            chat_template_kwargs,
+            temperature,
+            max_completion_length,
+            # In TRL's loop, which trains in the other environments, a call that cannot be parsed is an answer
+            is_malformed=partial(is_malformed_call, tokenizer) if converses else None,
         )
         if converses:
             actor.prepare_replies()
@@ -87,8 +95,9 @@ class _ModelActor(TokenPolicy):
         chat_template_kwargs: dict[str, Any],
         temperature: float,
         max_completion_length: int,
+        is_malformed: Callable[[list[int], dict], bool] | None = None,
     ):
-        self.model = model.eval()
+        self.model = model
         self.tokenizer = tokenizer
         self.chat_template = chat_template
         self._prefixes = {}
@@ -103,7 +112,7 @@ class _ModelActor(TokenPolicy):
             eos_token_ids=list(dict.fromkeys([tokenizer.eos_token_id, *eos_token_ids])),
             max_completion_length=max_completion_length,
             max_model_length=model.config.get_text_config().max_position_embeddings,
-            is_malformed=partial(is_malformed_call, tokenizer),
+            is_malformed=is_malformed,
         )
 
     def __call__(self, episodes: list[SeededEpisode]) -> None:
@@ -143,7 +152,7 @@ class _ModelActor(TokenPolicy):
         input_ids = [[pad_token_id] * (width - len(context)) + context for context in contexts]
         mask = [[0] * (width - len(context)) + [1] * len(context) for context in contexts]
         sampler = [] if self.temperature == 0 else [self._make_sampler(acting)]
-        with torch.no_grad(), _without_generation_config(self.model):
+        with torch.no_grad(), eval_mode(self.model), _without_generation_config(self.model):
             output = self.model.generate(
                 torch.tensor(input_ids, device=self.model.device),
                 attention_mask=torch.tensor(mask, device=self.model.device),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BLOCKED = 30.0  # seconds without a sign of life after which the agents' event loop counts as blocked
+
 Play = Callable[[dict[str, Any], PolicySession], float | None | Awaitable[float | None]]
 
 
@@ -146,6 +148,7 @@ class HarnessRollouts:
         self._server = None
         self._changed = Condition()
         self._waiting: list[PendingRequest] = []
+        self._heard = 0.0  # when the event loop last gave a sign of life
         self._template: ChatTemplate | None = None
         self._trainer: Callable[[], GRPOTrainer | None] = lambda: None
 
@@ -305,12 +308,14 @@ class HarnessRollouts:
 
     def _next_batch(self, plays: list[Future]) -> list[PendingRequest]:
         """The requests to answer next, in the order of their rows; none when all episodes are over."""
+        self._heard = time.monotonic()
         with self._changed:
             while True:
                 failed = next((play for play in plays if play.done() and play.exception() is not None), None)
                 if failed is not None:
                     raise failed.exception()
                 num_playing = min(self.concurrency, sum(not play.done() for play in plays))
+                self._reject([request for request in self._waiting if not request.session.is_open])
                 self._waiting = [request for request in self._waiting if request.session.is_open]
                 if not num_playing:
                     return []
@@ -321,9 +326,23 @@ class HarnessRollouts:
                 if len(self._waiting) >= num_playing or patience <= 0:
                     batch, self._waiting = self._waiting, []
                     return sorted(batch, key=lambda request: request.index)
-                if not self._event_loop.is_running():
-                    raise RuntimeError("The event loop of the agents has stopped. Has one of them closed it?")
+                self._check_event_loop()
                 self._changed.wait(patience)
+
+    def _check_event_loop(self) -> None:
+        """Raise an error where the loop that all agents and the endpoint share has stopped, or is blocked."""
+        if not self._event_loop.is_running():
+            raise RuntimeError("The event loop of the agents has stopped. Has one of them closed it?")
+        if time.monotonic() - self._heard > BLOCKED:
+            raise RuntimeError(
+                f"An async `play` has blocked the event loop of all agents for {BLOCKED:g} s. Let it await instead of "
+                "waiting (`AsyncOpenAI` for `OpenAI`, `await asyncio.sleep` for `time.sleep`), or make it a plain "
+                "function."
+            )
+        self._event_loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
 
     def _answer(self, batch: list[PendingRequest], policy: TokenPolicy) -> None:
         """Let the policy act in the episodes of a batch, and tell the agents what it said."""
@@ -361,7 +380,7 @@ class HarnessRollouts:
         return sampled, logprobs
 
     def _reject(self, requests: list[PendingRequest]) -> None:
-        """Refuse to answer, so that no agent waits."""
+        """Refuse to answer, so that no agent waits: the run stops, or gave the agent up."""
         for request in requests:
             self._resolve(request, RequestError("The run stops.", "run_stopped", status=410))
 
