@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`benchmarks/chat_model`: its reduced task is sound, and its training runs, here with a tiny model."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 pytest.importorskip("peft")
 
+from benchmarks.chat_model import gains
 from benchmarks.chat_model import train as training
+from benchmarks.chat_model.gains_page import markdown_page
 from benchmarks.chat_model.reduced import REDUCED
 from benchmarks.learning.settings import Sizes
 from benchmarks.learning.warm_start import demonstrations
@@ -36,6 +39,10 @@ def test_demonstrations_ask_and_propose():
     conversations = demonstrations(REDUCED, {}, 30, seed=0)["messages"]
     assert all(conversation[0]["role"] == "user" for conversation in conversations)
     assert any(len(conversation) > 4 for conversation in conversations)
+
+
+def test_the_page_of_gains_is_made_of_the_result():
+    assert gains.DOCS.read_text() == markdown_page(json.loads(gains.RESULT.read_text()))
 
 
 @pytest.mark.thorough

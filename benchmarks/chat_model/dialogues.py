@@ -5,6 +5,9 @@
 from typing import NamedTuple
 
 
+ANSWERS = ("useful", "useless", "off_topic", "rude")
+
+
 class Dialogue(NamedTuple):
     """
     Attributes:

@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gains of hand-written dialogues with a chat model of 135 million parameters: is the useful answer worth the most?
 
-    python -m benchmarks.chat_model.gains --device cuda
+    python -m benchmarks.chat_model.gains --device cuda      # measure: minutes on a GPU, 40 minutes on a CPU
+    python -m benchmarks.chat_model.gains --table            # write the page in the docs from the committed result
 
-Each of 30 dialogues is scored with four answers, under four placeholders, in float32 and bfloat16, with two kinds of
-next action: the hand-written one that fits the answer, and ones that the model samples itself. An interrupted run
+Each of 30 dialogues is scored with four answers, under four placeholders, with two kinds of next action: the
+hand-written one that fits the answer, also in bfloat16, and ones that the model samples itself. An interrupted run
 goes on where it was; delete the result to begin anew.
 """
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from itertools import product
@@ -27,12 +29,13 @@ from trl_infopo.turns import segment_turns
 
 from ..learning.results import versions, write_atomically
 from ..meters import device_name
-from .dialogues import DIALOGUES, Dialogue
+from .dialogues import ANSWERS, DIALOGUES, Dialogue
+from .gains_page import markdown_page
 
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "chat_model_gains.json"
-ANSWERS = ("useful", "useless", "off_topic", "rude")
+DOCS = ROOT / "docs" / "chat_model_gains.md"
 PLACEHOLDERS = {
     "published": "No information found.",
     "nothing to add": "I have nothing to add.",
@@ -131,10 +134,18 @@ class GainsArguments:
     """
 
     device: str = field(default="cpu", metadata={"help": "Where the model runs.", "choices": ["cpu", "cuda"]})
+    table: bool = field(
+        default=False,
+        metadata={"help": "Measure nothing, and write `docs/chat_model_gains.md` from the result in place."},
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     [args] = TrlParser(GainsArguments, prog="python -m benchmarks.chat_model.gains").parse_args_and_config(argv)
+    if args.table:
+        DOCS.write_text(markdown_page(json.loads(RESULT.read_text())))
+        print(f"Written to {os.path.relpath(DOCS)}")
+        return
     tokenizer, loaded = load_models(args.device, *DTYPES.values())
     models = dict(zip(DTYPES, loaded, strict=True))
     cells = list(product(DIALOGUES, ANSWERS))
@@ -147,6 +158,7 @@ def main(argv: list[str] | None = None) -> None:
             "device": device_name(args.device),
             "versions": versions(),
             "placeholders": PLACEHOLDERS,
+            "samples": SAMPLES,
             "sampled": [],
             "results": [],
         }
@@ -165,7 +177,11 @@ def main(argv: list[str] | None = None) -> None:
         for (messages, _), actions in zip(written, state["sampled"], strict=True)
         for action in actions
     ]
-    rows = list(product(models, PLACEHOLDERS, ("written", "sampled")))
+    rows = [
+        (dtype, placeholder, action)
+        for dtype, action in (("float32", "written"), ("float32", "sampled"), ("bfloat16", "written"))
+        for placeholder in PLACEHOLDERS
+    ]
     done = {(row["dtype"], row["placeholder"], row["action"]) for row in state["results"]}
     missing = [row for row in rows if row not in done]
     for dtype, name, kind in tqdm(missing, desc="scoring", initial=len(done), total=len(rows)):
@@ -177,19 +193,8 @@ def main(argv: list[str] | None = None) -> None:
         result = {"dtype": dtype, "placeholder": name, "action": kind, "gains": by_answer}
         state["results"].append(result | summarize(by_answer))
         save()
-    print(table(state["results"]))
-
-
-def table(results: list[dict]) -> str:
-    lines = ["| next action | dtype | placeholder | " + " | ".join(ANSWERS) + " | useful is first |"]
-    lines.append("|---|---|---|" + "---:|" * (len(ANSWERS) + 1))
-    for result in results:
-        cells = [f"{result[answer]['mean']:.2f} ± {result[answer]['std']:.2f}" for answer in ANSWERS]
-        lines.append(
-            f"| {result['action']} | {result['dtype']} | {result['placeholder']} | {' | '.join(cells)} | "
-            f"{result['useful_is_first']:.0%} |"
-        )
-    return "\n".join(lines)
+    DOCS.write_text(markdown_page(state))
+    print(f"Written to {os.path.relpath(DOCS)}")
 
 
 if __name__ == "__main__":
