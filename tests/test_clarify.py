@@ -12,10 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.utils import get_json_schema
 
-from trl_infopo.environments.clarify import FORMAT_ERROR, PRIORITY, ClarifyEnv, clarify_dataset, clarify_oracle
+from trl_infopo.environments.clarify import (
+    FORMAT_ERROR,
+    PRIORITY,
+    ClarifyEnv,
+    _make_scenario,
+    clarify_dataset,
+    clarify_oracle,
+)
 from trl_infopo.environments.clarify_domains import DOMAINS
 from trl_infopo.users import NOTHING_TO_ADD, PERSONAS, ScriptedUser
-from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY
+from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY, asks_for
 
 
 GOAL = {"destination": ["Rome", 3], "month": ["June", 1], "budget": ["800", 2], "company": ["friends", 2]}
@@ -306,6 +313,28 @@ class TestDomains:
         for phrase in PRIORITY:
             answer = started().user.reply([{"role": "assistant", "content": f"And {phrase}?"}])
             assert answer == "I want to go to Rome."
+
+
+@pytest.mark.parametrize(
+    ("domain", "topic", "question", "is_asked"),
+    [
+        ("laptop", "system", "Windows or Linux?", True),
+        ("table", "cuisine", "Do you want Italian or Indian?", True),
+        ("flat", "extra", "Would you like a balcony or garden?", True),
+        ("travel", "transport", "How would you like to travel?", True),
+        ("table", "day", "Which days work for you?", True),
+        ("travel", "month", "Which months suit you?", True),
+        ("table", "time", "At which hours are you free?", True),
+        ("laptop", "price", "How much do you want to pay?", True),
+        ("laptop", "price", "How much memory?", False),
+        ("laptop", "purpose", "Does that work for you? Which screen?", False),
+        ("appointment", "specialist", "No problem! What language do you speak?", False),
+    ],
+)
+def test_users_understand_what_is_asked_and_nothing_else(domain, topic, question, is_asked):
+    goal = {name: [entry.values[0], 1] for name, entry in DOMAINS[domain].topics.items()}
+    facts = {fact.topic: fact for fact in _make_scenario("", DOMAINS[domain], goal).facts}
+    assert asks_for(question, facts[topic]) is is_asked
 
 
 class TestUser:

@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 import json
+import math
 import random
 import re
 import statistics
@@ -506,6 +507,11 @@ class TestEqual:
             ({"a": [1]}, {"a": [1.0]}, True),
             ({"a": 1, "b": 2}, {"a": 1}, False),
             (10**400, 0.5, False),
+            (10**400, 10**400, True),
+            (10**15 + 1, 10**15, False),
+            (1e8 + 1e-7, 1e8, True),
+            (math.inf, math.inf, True),
+            (math.inf, 1e300, False),
             (float("nan"), 0.5, False),
             ([[]] * 3, "text", False),
         ],
@@ -513,6 +519,18 @@ class TestEqual:
     def test_examples(self, value, expected, equal):
         assert is_equal(value, expected) is equal
 
+
+@pytest.mark.parametrize("code", [123, None, ["def"]])
+def test_what_is_no_text_is_no_submission(code):
+    env = CocodeEnv(allow_unsafe_execution=True)
+    [row] = cocode_dataset("train", 1)
+    env.reset(**row)
+    with pytest.raises(ValueError, match="`code` is no text"):
+        asyncio.run(env.submit(code))
+    assert not env.done
+
+
+class TestEqualityOfAll:
     @settings(max_examples=30)
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
     def test_a_value_equals_itself(self, value):

@@ -212,6 +212,12 @@ def sokoban_level(row):
     return SokobanEnv().reset(row["seed"], row["num_boxes"])
 
 
+def test_a_move_that_a_game_cannot_convert_has_no_effect():
+    env = TextArenaEnv("GuessTheNumber-v0")
+    env.reset(0)
+    assert env.user.play(f"[{'1' * 5000}]") == NOTHING_HAPPENS
+
+
 def number_level(row):
     env = TextArenaEnv("GuessTheNumber-v0", max_number=1000)
     env.reset(row["seed"])

@@ -21,8 +21,19 @@ from transformers.utils import get_json_schema
 
 from trl_infopo.environments.helpdesk import KINDS, POLICY, HelpdeskEnv, helpdesk_dataset, helpdesk_oracle, oracle
 from trl_infopo.environments.helpdesk.database import PRODUCTS, Shop
-from trl_infopo.environments.helpdesk.tasks import Goal, build_task, tells
+from trl_infopo.environments.helpdesk.tasks import (
+    QUESTIONS,
+    Goal,
+    _address_fact,
+    _option_fact,
+    _product_fact,
+    _question_fact,
+    _reason_fact,
+    build_task,
+    tells,
+)
 from trl_infopo.users import NOTHING_TO_ADD, PERSONAS, ScriptedUser, Usage
+from trl_infopo.users.scripted import asks_for
 
 
 TOOLS = [
@@ -366,6 +377,33 @@ class TestReward:
     @pytest.mark.parametrize("text", ["$45", "$ 45", "45 dollars", "45 USD", "45$", "45.00", "**$45.0**", "US$45."])
     def test_amounts_have_a_sign_a_unit_or_cents(self, text):
         assert tells([text], 4500, 1)
+
+    @pytest.mark.parametrize("text", ["Maybe 2 options.", "I decide 3 things.", "2 marked and 1 separate item."])
+    def test_other_words_are_no_dates(self, text):
+        assert tells([text, "It is shipped on 2026-06-09."], "2026-06-09", max_named=1)
+
+    @pytest.mark.parametrize("digits", [13, 5000])
+    def test_a_number_without_end_is_one_more_amount(self, digits):
+        assert not tells([f"It is ${'1' * digits}.", "No, $28.00."], 2800, max_named=1)
+        assert tells([f"It is ${'1' * digits}.", "No, $28.00."], 2800, max_named=2)
+
+
+@pytest.mark.parametrize(
+    ("fact", "question", "is_asked"),
+    [
+        (_address_fact("1 Elm Road", random.Random(0)), "What is your address?", True),
+        (_address_fact("1 Elm Road", random.Random(0)), "What is your email address?", False),
+        (_product_fact("suitcase"), "What do you want to return?", True),
+        (_reason_fact("faulty", random.Random(0)), "Is it damaged?", True),
+        (_reason_fact("faulty", random.Random(0)), "No problem! Which order is it?", False),
+        (_option_fact("fallback", "red"), "We have no more. Which other option would you like?", True),
+        (_option_fact("fallback", "red"), "Which option is it?", False),
+        (_question_fact(next(iter(QUESTIONS))), "How can I help you?", True),
+        (_question_fact(next(iter(QUESTIONS))), "Please let me know your email address.", False),
+    ],
+)
+def test_customers_understand_what_is_asked_and_nothing_else(fact, question, is_asked):
+    assert asks_for(question, fact) is is_asked
 
 
 class TestDatabase:

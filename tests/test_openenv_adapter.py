@@ -18,7 +18,8 @@ from openenv_servers import make_app, number_prompts, serve, solve
 from two_steps import train_two_steps
 
 from trl_infopo import evaluate
-from trl_infopo.adapters.openenv import OpenEnvSpec
+from trl_infopo.adapters.openenv import OpenEnvGame, OpenEnvSpec, OpenEnvTools
+from trl_infopo.adapters.openenv_session import RefusedAction
 from trl_infopo.scripts.loading import check_factory, load_environment
 from trl_infopo.users import UserSimulatorError
 
@@ -46,11 +47,62 @@ def say(text):
     return lambda messages, tools: {"role": "assistant", "content": text}
 
 
+def messages(*contents):
+    return {"messages": [{"content": content} for content in contents]}
+
+
 def told(record) -> list[str]:
     return [message["content"] for message in record["messages"][1:] if message["role"] != "assistant"]
 
 
 # ---- what is played
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ({"text": "You are at square 1"}, {"text": "You are at square 12"}, "You are at square 12"),
+        ({"text": "Correct"}, {"text": "Correct answer: no"}, "Correct answer: no"),
+        (messages("GUESS"), messages("GUESSED already"), "GUESSED already"),
+        (messages("one", "two"), messages("one", "two", "three"), "three"),
+        (messages("one"), messages("one"), "one"),
+    ],
+)
+def test_only_whole_messages_are_left_out_where_they_are_repeated(before, after, shown):
+    game = object.__new__(OpenEnvGame)
+    game.spec, game._reward, game._shown, game._session = OpenEnvSpec("http://localhost", mode="text"), None, [], None
+    for observation in (before, after):
+        text = game._take({"observation": observation, "reward": None, "done": False})
+    assert text == shown
+
+
+@pytest.mark.parametrize("mode", ["tools", "action"])
+def test_calls_after_the_end_of_an_episode_earn_nothing(mode):
+    class EndsAtOnce:
+        requests = 0
+
+        def request(self, kind, data):
+            self.requests += 1
+            return {"observation": {"result": "won"}, "reward": 1.0, "done": True}
+
+    game = object.__new__(OpenEnvTools)
+    game.spec = OpenEnvSpec("http://localhost", mode=mode, reward="sum")
+    game._reward, game._shown, game.done, game._session = None, [], False, EndsAtOnce()
+    name = "guess" if mode == "tools" else "act"
+    game.call_tool(name, {})
+    for _ in range(2):
+        with pytest.raises(RefusedAction, match="The episode is over"):
+            game.call_tool(name, {})
+    assert (game.get_reward(), game._session.requests) == (1.0, 1)
+    game._session = None
+
+
+@pytest.mark.parametrize("url", ["http://user:hunter2@host:8000", "http://host:8000?token=hunter2"])
+def test_secrets_do_not_show(url):
+    with pytest.raises(ValueError, match="`base_url` has a user name, a query or a fragment") as error:
+        OpenEnvSpec(url)
+    assert "hunter2" not in str(error.value)
+    assert "hunter2" not in repr(OpenEnvSpec("http://host", headers={"Authorization": "Bearer hunter2"}))
 
 
 @MODES

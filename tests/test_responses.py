@@ -15,6 +15,7 @@ from misbehaving_server import MisbehavingServer, completion, says, sends
 
 from trl_infopo.evaluation import Evaluation, evaluate
 from trl_infopo.policies import PolicyError
+from trl_infopo.policies.chat import _with_text_arguments
 from trl_infopo.users.prompt import END_MARKER, read_reply
 from trl_infopo.users.responses import read_arguments, read_completion
 
@@ -124,6 +125,12 @@ class TestToolCalls:
         text = json.dumps(arguments)
         if "\\ud" not in text:
             assert read_arguments(text) == arguments
+
+
+@pytest.mark.parametrize("arguments", ["{broken", [], 42, None, {"where": 1}])
+def test_servers_get_the_text_of_an_object_whatever_the_arguments_were(arguments):
+    function = _with_text_arguments({"name": "look", "arguments": arguments})
+    assert isinstance(json.loads(function["arguments"]), dict)
 
 
 class TestScriptedPolicies:

@@ -566,6 +566,12 @@ def test_values_go_in_and_out_unchanged(values):
     assert [outcome.value for outcome in result.outcomes] == values
 
 
+def test_the_order_of_a_set_is_the_same_in_every_submission():
+    code = "def f(text): return list(set(text.split()))"
+    results = [run_code(code, "f", [["a few words in any order"]]) for _ in range(3)]
+    assert len({str(result) for result in results}) == 1
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=40) | st.text(alphabet='[]{}",:truefals0123 ', max_size=40).map(str.encode))
 def test_whatever_is_forged_is_read_without_harm(line):

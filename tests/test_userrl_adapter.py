@@ -77,6 +77,22 @@ def test_actions_are_written_as_upstream_writes_them(checkout, action):
     assert said == {"fly": "away", "action": "[action] Is it odd?"}[action[0]]
 
 
+def test_the_same_answer_twice_in_a_message_is_paid_once(checkout):
+    """The calls of a message are steps one after the other, and the first right answer ends the episode."""
+    target = TARGETS[4]  # of the first task to evaluate on
+    call = {"type": "function", "function": {"name": "interact_with_env", "arguments": {}}}
+    call["function"]["arguments"] = {"choice": "answer", "content": target}
+
+    def policy(messages, tools):
+        return {"role": "assistant", "content": "", "tool_calls": [call] * 4}
+
+    with MisbehavingServer(plays) as server:
+        spec = make_spec(checkout, server, "function")
+        rewards = [record["reward"] for record in run(spec, policy).records]
+        assert "none" not in repr(spec)  # the key
+    assert max(rewards) == 1.0
+
+
 def test_a_policy_that_does_nothing_gets_nothing(checkout):
     with MisbehavingServer(plays) as server:
         records = run(make_spec(checkout, server), lambda *_: {"role": "assistant", "content": "hm"}).records

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .._options import check_number
 from .._show import show
 from ..environments.cocode.env import is_equal, pool
-from ..environments.cocode.sandbox import Limits, Outcome, SandboxError, SandboxResult, can_isolate, run_code
+from ..environments.cocode.sandbox import Limits, Outcome, SandboxResult, can_isolate, run_code
 from ..users import Scenario, Usage, UserFactory, UserSimulator
 
 
@@ -128,10 +128,12 @@ class ColbenchEnv:
         """
         if self.done:
             return ACKNOWLEDGEMENT
+        if not isinstance(code, str):
+            raise ValueError("`code` is no text.")
         self.done = True
         try:
             self.score = await asyncio.get_running_loop().run_in_executor(pool, self._compare, code)
-        except (SandboxError, OSError, ValueError) as error:
+        except Exception as error:
             # What a tool raises is told to the agent, but this must end the run
             self._failure = error
         return ACKNOWLEDGEMENT
@@ -278,7 +280,7 @@ def _read(path: str) -> list[Any]:
         text = Path(path).read_text(encoding="utf-8")
         if text.lstrip().startswith("["):
             return json.loads(text)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"`path` is {show(path)}, which cannot be read as JSON or JSON lines: {error}. Download the dataset "

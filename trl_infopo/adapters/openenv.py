@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -106,12 +106,18 @@ class OpenEnvSpec:
     tell_errors: bool = False
     timeout: float = 60.0
     attempts: int = 3
-    headers: dict[str, str] | None = None
+    headers: dict[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         check_text("base_url", self.base_url)
         if urlsplit(self.base_url).scheme not in ("http", "https", "ws", "wss"):
             raise ValueError(f"`base_url` is {self.base_url!r}, set it to an address such as 'http://localhost:8000'.")
+        parts = urlsplit(self.base_url)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "`base_url` has a user name, a query or a fragment, which errors would repeat. Give the address "
+                "alone, and what the server must know in `headers`."
+            )
         check_choice("mode", self.mode, MODES)
         check_choice("reward", self.reward, REWARDS)
         check_bool("tell_errors", self.tell_errors)
@@ -298,7 +304,7 @@ class OpenEnvGame:
 
     def reset(self, **row) -> None:
         self._close()
-        self.done, self._reward, self._shown = False, None, ""
+        self.done, self._reward, self._shown = False, None, []
         self.user = World(self, {name: value for name, value in row.items() if name not in OURS})
 
     def on_end(self, reason):
@@ -325,17 +331,24 @@ class OpenEnvGame:
 
     def _answer(self, text: str) -> str | None:
         try:
-            return self._take(self._session.request("step", {self.spec.move_field: text}))
+            return self._take(self._step({self.spec.move_field: text}))
         except RefusedAction as error:
             return str({"error": str(error)})
+
+    def _step(self, action: dict) -> dict:
+        """What the server answers, unless a call of the same message has ended the episode."""
+        if self.done:
+            raise RefusedAction("The episode is over.")
+        return self._session.request("step", action)
 
     def _take(self, answer: dict) -> str:
         """Keep the reward, and say what the agent is shown."""
         self._keep(answer)
-        text = _show_observation(answer["observation"], self.spec.observation_fields)
-        # Some games repeat all that was said before
-        new = text.removeprefix(self._shown) if self._shown else text
-        self._shown = text
+        parts = _show_observation(answer["observation"], self.spec.observation_fields)
+        text, shown = "".join(parts), "".join(self._shown)
+        # Some games repeat all messages that came before, or all lines
+        is_repeated = parts[: len(self._shown)] == self._shown or text.startswith(f"{shown}\n")
+        new, self._shown = text.removeprefix(shown) if is_repeated else text, parts
         return new.strip("\n") if new.strip() else text
 
     def _keep(self, answer: dict) -> None:
@@ -374,9 +387,9 @@ class OpenEnvTools(OpenEnvGame):
         if self.spec.mode == "action":
             if name != "act":
                 raise RefusedAction(f"Tool {name} not found.")
-            return self._take(self._session.request("step", arguments))
+            return self._take(self._step(arguments))
         action = {"type": "call_tool", "tool_name": name, "arguments": arguments}
-        answer = self._session.request("step", action)
+        answer = self._step(action)
         self._keep(answer)
         observation = answer["observation"]
         if error := observation.get("error"):
@@ -399,20 +412,20 @@ def _as_function(name: str, description: str, parameters: dict) -> dict:
     return {"type": "function", "function": function}
 
 
-def _show_observation(observation: dict, fields: Sequence[str] | None) -> str:
-    """What the agent is shown of an observation."""
+def _show_observation(observation: dict, fields: Sequence[str] | None) -> list[str]:
+    """What the agent is shown of an observation: its messages, or one text."""
     if fields is None:
         messages = observation.get("messages")
         if isinstance(messages, list) and all(isinstance(m, dict) and "content" in m for m in messages) and messages:
-            return "".join(str(message["content"]) for message in messages)
+            return [str(message["content"]) for message in messages]
         fields = [name for name, value in observation.items() if name not in HIDDEN and value is not None]
     elif missing := [name for name in fields if name not in observation]:
         raise UserSimulatorError(
             f"`observation_fields` has {missing}, but the server's observation has the fields {list(observation)}."
         )
     if len(fields) == 1 and isinstance(observation[fields[0]], str) and observation[fields[0]].strip():
-        return observation[fields[0]]
-    return json.dumps({name: observation[name] for name in fields}, ensure_ascii=False)
+        return [observation[fields[0]]]
+    return [json.dumps({name: observation[name] for name in fields}, ensure_ascii=False)]
 
 
 def _tool_text(result: Any) -> str:

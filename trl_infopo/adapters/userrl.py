@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
@@ -99,7 +99,7 @@ class UserRLSpec:
     repository: str | None = None
     model: str = "gpt-4o"
     base_url: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     max_steps: int = 15
     timeout: float = 60.0
     max_retries: int = 4
@@ -312,6 +312,7 @@ class UserRLEnv:
 
     def reset(self, task: str, **row) -> None:
         self.task, self.gym, self.rewards, self.done = task, None, [], False
+        self._turn = asyncio.Lock()
         self.user = World(self)
 
     def on_end(self, reason):
@@ -320,6 +321,12 @@ class UserRLEnv:
     async def call_tool(self, name: str, arguments: dict) -> str:
         if name != self.tool_schemas[0]["function"]["name"]:
             raise ValueError(f"Tool {name} not found.")
+        async with self._turn:  # the calls of a message are steps too, one after the other
+            if self.done:
+                raise ValueError("The episode is over.")
+            return await self._interact(arguments)
+
+    async def _interact(self, arguments: dict) -> str:
         choice, content = (str(arguments.get(key, "")) for key in ("choice", "content"))
         is_tagged = choice not in ("action", "answer", "search") or content.startswith(f"[{choice}]")
         action = content if is_tagged else f"[{choice}] {content}"

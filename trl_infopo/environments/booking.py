@@ -178,7 +178,8 @@ class BookingEnv:
         """
         if self.booking is not None:
             return CLOSED
-        self.booking = {"city": city, "day": day, "size": size, "time": time, "music": music, "food": food}
+        booking = {"city": city, "day": day, "size": size, "time": time, "music": music, "food": food}
+        self.booking = {slot: value or "" for slot, value in booking.items()}  # a model may send null
         return NEUTRAL
 
     def get_reward(self) -> float:

@@ -45,6 +45,9 @@ class Domain:
 
 WEEKDAYS = ("Monday", "Tuesday", "Thursday", "Friday", "Sunday")
 MONTHS = ("January", "April", "June", "August", "October")
+# Not "how much" alone, which also asks for other things
+VERBS = ("can", "could", "may", "might", "do", "would", "should", "is", "are", "will")
+HOW_MUCH = tuple(f"how much {verb}" for verb in VERBS)
 COLOURS = ("red", "blue", "green", "black", "white")
 
 DOMAINS = {
@@ -61,12 +64,12 @@ DOMAINS = {
             "budget": Topic(
                 ("300", "500", "800", "1200", "2000"),
                 "I can spend {value} euros.",
-                ("price", "spend", "cost", "money", "how much"),
+                ("price", "spend", "cost", "money", *HOW_MUCH),
             ),
             "transport": Topic(
                 ("train", "plane", "bus", "car", "ship"),
                 "I want to go by {value}.",
-                ("transportation", "travel by", "get there"),
+                ("transportation", "travel by", "like to travel", "want to travel", "getting there", "get there"),
             ),
             "lodging": Topic(
                 ("hotel", "hostel", "campsite", "bungalow", "cabin"),
@@ -137,7 +140,7 @@ DOMAINS = {
             "price": Topic(
                 ("10", "20", "40", "60", "100"),
                 "It can cost {value} euros.",
-                ("budget", "spend", "cost", "money", "how much"),
+                ("budget", "spend", "cost", "money", *HOW_MUCH),
             ),
             "hobby": Topic(
                 ("gardening", "cooking", "chess", "painting", "running"),
@@ -164,7 +167,7 @@ DOMAINS = {
             "specialist": Topic(
                 ("dentist", "dermatologist", "cardiologist", "neurologist", "paediatrician"),
                 "I have to see a {value}.",
-                ("speciality", "specialty", "doctor", "kind of doctor", "symptoms", "problem"),
+                ("speciality", "specialty", "doctor", "kind of doctor", "symptoms", "the problem", "your problem"),
             ),
             "day": Topic(WEEKDAYS, "I am free on {value}.", ("when", "date", "weekday")),
             "time": Topic(
@@ -209,7 +212,7 @@ DOMAINS = {
             "rent": Topic(
                 ("500", "700", "900", "1200", "1500"),
                 "I can pay {value} euros a month.",
-                ("budget", "price", "pay", "cost", "how much"),
+                ("budget", "price", "pay", "cost", *HOW_MUCH),
             ),
             "floor": Topic(
                 ("ground", "second", "third", "fourth", "top"),
@@ -236,12 +239,12 @@ DOMAINS = {
             "purpose": Topic(
                 ("gaming", "writing", "programming", "drawing", "teaching"),
                 "I need it for {value}.",
-                ("use", "used", "what for", "tasks", "work"),
+                ("use", "used", "what for", "tasks", "work with", "for work", "work on"),
             ),
             "price": Topic(
                 ("400", "600", "900", "1300", "1900"),
                 "I can spend {value} euros.",
-                ("budget", "spend", "cost", "money", "how much"),
+                ("budget", "spend", "cost", "money", *HOW_MUCH),
             ),
             "system": Topic(
                 ("Windows", "Linux", "macOS", "ChromeOS", "FreeBSD"),

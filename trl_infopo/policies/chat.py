@@ -156,8 +156,10 @@ def _to_openai(messages: list[dict]) -> list[dict]:
 
 
 def _with_text_arguments(function: dict) -> dict:
+    """A call whose arguments are the text of an object, whatever they were: some servers refuse or fail at others."""
     arguments = function["arguments"]
-    return {"name": function["name"], "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}
+    arguments = arguments if isinstance(arguments, dict) else {"invalid": arguments}
+    return {"name": function["name"], "arguments": json.dumps(arguments)}
 
 
 def _to_message(completion: Completion) -> dict:

@@ -38,12 +38,19 @@ FORGOTTEN = "It slipped my mind, ask me again."
 WHY = "Why do you ask?"
 
 
+def asks_for(message: str, fact: Fact) -> bool:
+    """Whether a message contains one of the fact's keywords as a whole word, in singular or in plural."""
+    words = "|".join(map(re.escape, fact.keywords))
+    return re.search(rf"(?<!\w)(?:{words})(?:e?s)?(?!\w)", message, re.IGNORECASE) is not None
+
+
 class ScriptedUser:
     """
     A user who follows rules: no model, no network, the same replies for the same seed.
 
-    A message asks for a fact when it contains one of the fact's keywords as a whole word. Each fact is told once: an
-    answer that brings nothing new is always [`NOTHING_TO_ADD`]. After `patience` of these in a row, the user leaves.
+    A message asks for a fact when it contains one of the fact's keywords as a whole word, or its plural. Each fact is
+    told once: an answer that brings nothing new is always [`NOTHING_TO_ADD`]. After `patience` of these in a row, the
+    user leaves.
 
     Args:
         scenario ([`Scenario`]):
@@ -97,11 +104,7 @@ class ScriptedUser:
     def reply(self, messages: list[dict]) -> str | None:
         self.num_replies += 1
         question = messages[-1]["content"]
-        return self.tell(
-            fact.topic
-            for fact in self.scenario.facts
-            if any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question, re.IGNORECASE) for word in fact.keywords)
-        )
+        return self.tell(fact.topic for fact in self.scenario.facts if asks_for(question, fact))
 
     def tell(self, topics: Iterable[str]) -> str | None:
         """

@@ -4,8 +4,10 @@
 
 import asyncio
 import json
+import math
 import os
 import random
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -132,6 +134,8 @@ class CocodeEnv:
         """
         if self.done:
             return NOTHING_TO_ADD
+        if not isinstance(code, str):
+            raise ValueError("`code` is no text.")
         self.done = True
         calls = [arguments for arguments, _ in self.tests]
         try:
@@ -191,14 +195,18 @@ def _exceptions(result: SandboxResult) -> str:
 
 def is_equal(value: object, expected: object) -> bool:
     """
-    Compare what was returned with a trusted value. Only the trusted one decides how deep to go, and no number is
-    converted: an integer of a thousand digits would not fit into a float.
+    Compare what was returned with a trusted value, which alone decides how deep to go. Numbers of which one is a float
+    may differ by rounding; an integer of a thousand digits, which no float can hold, is compared as it is.
     """
     if isinstance(expected, bool) or isinstance(value, bool):
         return value is expected
     if isinstance(expected, int | float):
-        close = isinstance(value, int | float) and expected - 1e-9 <= value <= expected + 1e-9
-        return close or value == expected
+        if value == expected:
+            return True
+        numbers = (value, expected)
+        has_float = any(isinstance(number, float) for number in numbers)
+        is_finite = all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
+        return has_float and is_finite and math.isclose(*numbers, rel_tol=1e-9, abs_tol=1e-9)
     if isinstance(expected, list | tuple):
         same_shape = isinstance(value, list) and len(value) == len(expected)
         return same_shape and all(is_equal(item, other) for item, other in zip(value, expected, strict=True))

@@ -110,11 +110,11 @@ def run_code(
         # Where nothing can be written, no directory is needed, and none is left behind by a trainer that is killed
         contextlib.nullcontext("/") if isolated else tempfile.TemporaryDirectory() as directory,
         subprocess.Popen(
-            [sys.executable, "-I", "-S", str(RUNNER)],
+            [sys.executable, "-s", "-S", "-P", str(RUNNER)],  # `-I`, which would ignore the seed of hashes as well
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={},
+            env={"PYTHONHASHSEED": "0"},  # the order of a set is the same each time
             cwd=directory,
             start_new_session=True,  # out of reach of `kill(0)` and of the terminal
         ) as process,

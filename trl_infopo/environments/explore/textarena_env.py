@@ -95,7 +95,10 @@ class TextArenaGame:
         if self.done:
             return NOTHING_HAPPENS
         with self._own_random_numbers():
-            self._game.step(move)
+            try:
+                self._game.step(move)
+            except (ValueError, OverflowError):  # some games convert what a move says without a look at it
+                return NOTHING_HAPPENS
         state = self._game.state
         # textarena goes on for one move more than it tells the player, and some games crash when that one is illegal
         is_last = state.max_turns is not None and state.turn >= state.max_turns

@@ -32,8 +32,9 @@ class HelpdeskEnv:
       not count, nor do the return fee and the dates of the policy. A refusal is right when nothing was changed and the
       date that forbids the request was told. An agent that does not ask can still guess: there are two reasons, three
       questions, and four or five options of a product.
-    - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, everything that was changed and said
-      by then counts, so that an episode that is cut off is scored too.
+    - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, everything that was changed and that
+      the customer has heard by then counts, so that an episode that is cut off is scored too. The customer hears
+      neither what is said along with a call nor the last message that `max_turns` allows.
 
     Args:
         make_user ([`~trl_infopo.users.UserFactory`], *optional*, defaults to [`~trl_infopo.users.ScriptedUser`]):

@@ -101,6 +101,8 @@ RULES = (
     "be done, accept it."
 )
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# What follows where the name is not abbreviated: other letters make another word, as in "marked" or "maybe"
+REST_OF_MONTH = "uary|ruary|ch|il|e|y|ust|t|tember|ober|ember"
 
 
 @dataclass(frozen=True)
@@ -245,11 +247,13 @@ def tells(messages: Iterable[str], value: int | str, max_named: int) -> bool:
     return value in named and len(named - PUBLIC | {value}) <= max_named
 
 
+LONGEST_AMOUNT = 12  # digits
 _DATE = re.compile(
     rf"""
     \b(?: (?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)
-    | (?: (?P<day_before>\d{{1,2}})(?:st|nd|rd|th)?\ (?:of\ )?(?P<name>{"|".join(MONTHS)})[a-z]*
-      | (?P<name_before>{"|".join(MONTHS)})[a-z]*\.?\ (?P<day_after>\d{{1,2}})(?:st|nd|rd|th)?
+    | (?P<slash_month>\d\d?)/(?P<slash_day>\d\d?)/(?P<slash_year>\d{{4}})
+    | (?: (?P<day_before>\d{{1,2}})(?:st|nd|rd|th|\.)?\ (?:of\ )?(?P<name>{"|".join(MONTHS)})(?:{REST_OF_MONTH})?
+      | (?P<name_before>{"|".join(MONTHS)})(?:{REST_OF_MONTH})?\.?\ (?:the\ )?(?P<day_after>\d{{1,2}})(?:st|nd|rd|th)?
       ) (?:,?\ (?P<year_after>\d{{4}}))?
     )\b
     """,
@@ -258,7 +262,7 @@ _DATE = re.compile(
 # A number is an amount if it has a dollar sign, a unit or cents. Others count things: "2 items", "within 30 days".
 _AMOUNT = re.compile(
     r"""
-    (?P<sign>\$\ ?)? (?<![\w.,]) (?P<whole>\d{1,3}(?:,\d{3})+|\d+) (?:\.(?P<cents>\d{1,2}))?
+    (?P<sign>\$\ ?|\busd\ )? (?<![\w.,]) (?P<whole>\d{1,3}(?:,\d{3})+|\d+) (?:\.(?P<cents>\d{1,2}))?
     (?P<unit>\ ?(?:\$|dollars?|usd))? (?!\w|[.,]\d)
     """,
     re.VERBOSE,
@@ -271,13 +275,16 @@ def _named(message: str) -> set[int | str]:
     named = set()
     for match in _DATE.finditer(message):
         name = match["name"] or match["name_before"]
-        month = MONTHS.index(name) + 1 if name else int(match["month"])
-        day = int(match["day"] or match["day_before"] or match["day_after"])
-        named.add(f"{match['year'] or match['year_after'] or TODAY.year}-{month:02}-{day:02}")
+        month = MONTHS.index(name) + 1 if name else int(match["month"] or match["slash_month"])
+        day = int(match["day"] or match["slash_day"] or match["day_before"] or match["day_after"])
+        year = match["year"] or match["slash_year"] or match["year_after"] or TODAY.year
+        named.add(f"{year}-{month:02}-{day:02}")
     for match in _AMOUNT.finditer(_DATE.sub(" ", message)):
         cents = match["cents"] or ""
         if match["sign"] or match["unit"] or len(cents) == 2:
-            named.add(100 * int(match["whole"].replace(",", "")) + int(cents.ljust(2, "0")))
+            # A number that is no price, and too long to be read, is one more that was named
+            dollars = int(match["whole"].replace(",", "")[:LONGEST_AMOUNT])
+            named.add(100 * dollars + int(cents.ljust(2, "0")))
     return named
 
 
@@ -302,33 +309,47 @@ def _order_fact(order_id: str, product: str, knows_number: bool) -> Fact:
 
 
 def _product_fact(product: str) -> Fact:
-    return Fact("item", product, ("item", "items", "product", "products", "article"), "It is the {value}.")
+    keywords = ("item", "product", "article", "want to return", "like to return", "want to exchange")
+    return Fact("item", product, keywords, "It is the {value}.")
 
 
 def _option_fact(topic: str, option: str) -> Fact:
     if topic == "fallback":
-        keywords = ("instead", "out of stock", "sold out", "unavailable", "not available", "not in stock")
+        keywords = (
+            "instead",
+            "out of stock",
+            "sold out",
+            "unavailable",
+            "not available",
+            "not in stock",
+            "other option",
+        )
+        keywords += ("have no more", "alternative", "another option", "other colour", "other color")
         return Fact(topic, option, keywords, "Then I take {value}.")
-    keywords = ("option", "options", "color", "colour", "size", "variant", "version")
+    keywords = ("option", "color", "colour", "size", "variant", "version")
     return Fact(topic, option, keywords, "In {value}.")
 
 
 def _reason_fact(reason: str, rng: random.Random) -> Fact:
-    keywords = ("why", "reason", "wrong with", "faulty", "defective", "broken", "condition", "problem")
+    keywords = ("why", "reason", "wrong with", "faulty", "defective", "broken", "damaged", "condition")
+    keywords += ("the problem", "your problem", "problem with")
     other = {"mistake": "unneeded", "unneeded": "mistake", "faulty": "unwanted", "unwanted": "faulty"}[reason]
     return Fact("reason", rng.choice(REASONS[reason]), keywords, "Because {value}.", alternatives=REASONS[other])
 
 
 def _address_fact(address: str, rng: random.Random) -> Fact:
     # Not "address" alone: a question about the email address does not ask for this
-    kinds = ("new", "the", "which", "what", "full", "correct", "right", "shipping", "delivery")
+    kinds = ("new", "the", "which", "what", "your", "what is your", "full", "correct", "right", "shipping", "delivery")
     keywords = (*(f"{kind} address" for kind in kinds), "street", "city", "where", "send it to", "ship it to")
     other = _draw_address(rng)
     return Fact("address", address, keywords, "Send it to {value}.", alternatives=(other,))
 
 
 def _question_fact(detail: str) -> Fact:
-    return Fact("question", QUESTIONS[detail], ("question", "know", "help", "ask"), "I want to know {value}.")
+    # Not "know", "help" or "ask" alone: "please let me know your email address" asks for something else
+    keywords = ("question", "want to know", "like to know", "wish to know", "need to know", "help with", "help you")
+    keywords += ("want to ask", "like to ask", "looking for")
+    return Fact("question", QUESTIONS[detail], keywords, "I want to know {value}.")
 
 
 def _scenario(name: str, request: str, facts: tuple[Fact, ...]) -> Scenario:

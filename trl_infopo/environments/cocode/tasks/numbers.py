@@ -186,7 +186,7 @@ def rank_scores(points):
             ),
             Detail(
                 "ties",
-                ("ties", "tie", "tied", "equal", "same points"),
+                ("ties", "tie", "tied", "equal", "same points", "identical"),
                 "With equal points {value}.",
                 {
                     "people share the better rank and the next is skipped, as in 1 2 2 4": "values.index(value)",
@@ -196,7 +196,7 @@ def rank_scores(points):
             ),
             Detail(
                 "start",
-                ("first rank", "start", "starts", "begin", "zero", "one"),
+                ("first rank", "start", "starts", "begin", "zero", "from one", "at one"),
                 "The first rank is {value}.",
                 {"rank number 1": "1", "rank number 0": "0"},
             ),

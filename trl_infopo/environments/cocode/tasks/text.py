@@ -526,7 +526,7 @@ def compress(text):
         (
             Detail(
                 "order",
-                ("order", "first", "before", "after", "single", "singles", "once", "one"),
+                ("order", "first", "before", "after", "single", "singles", "once", "count of one"),
                 "Write {value}.",
                 {
                     "the letter, then the count, also when it is 1": 'f"{letter}{count}"',

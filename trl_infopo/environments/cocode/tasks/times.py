@@ -340,7 +340,7 @@ def paid_minutes(shifts):
             ),
             Detail(
                 "rate",
-                ("rate", "factor", "bonus", "multiplier", "times", "paid", "more"),
+                ("rate", "factor", "bonus", "multiplier", "times", "paid", "how much more"),
                 "A minute of overtime counts {value}.",
                 {"twice": "1", "three times": "2", "four times": "3"},
             ),
