@@ -98,6 +98,32 @@ def test_chance_of_an_environment_is_no_state():
     assert random.getstate() == before
 
 
+def test_an_environment_that_fails_at_times_is_told():
+    class Flaky(Healthy):
+        num_made = 0
+
+        def __init__(self):
+            super().__init__()
+            Flaky.num_made += 1
+            self.number = Flaky.num_made
+
+        def ask(self, topic: str) -> str:
+            """
+            Ask for a topic.
+
+            Args:
+                topic: What to ask for, `city` or `day`.
+            """
+            return f"{super().ask(topic)} {self.number}"
+
+        def reset(self, **row):
+            if self.number > 2:
+                raise RuntimeError("flaky network")
+            super().reset(**row)
+
+    assert check_environment(Flaky, ROWS).findings
+
+
 def test_other_chance_is_a_warning():
     import random
 

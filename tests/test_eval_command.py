@@ -19,9 +19,10 @@ from tiny_agents import make_model, make_tokenizer
 
 from trl_infopo import cli, policies
 from trl_infopo._describe import describe
-from trl_infopo.environments import ENVIRONMENTS, ClarifyEnv, clarify_dataset
+from trl_infopo.environments import ENVIRONMENTS, BookingEnv, ClarifyEnv, clarify_dataset
 from trl_infopo.evaluation import lock_directory
 from trl_infopo.scripts import eval as eval_script
+from trl_infopo.scripts.loading import configure
 from trl_infopo.users import ChatUser
 
 
@@ -118,7 +119,7 @@ def test_command_with_an_endpoint_and_a_config(server, tmp_path, monkeypatch, ca
         (["--config", "no/such.yaml"], "--config cannot be read: [Errno 2] No such file or directory: 'no/such.yaml'"),
         (["--config", "/"], "--config cannot be read: [Errno 21] Is a directory: '/'"),
         (["--temperature", "-1"], "`temperature` is -1.0"),
-        (["--chat_template_kwargs", "{"], "`chat_template_kwargs` is '{', which is not JSON"),
+        (["--chat_template_kwargs", "{"], "`chat_template_kwargs` is not JSON"),
         (["--chat_template_kwargs", "3"], "`chat_template_kwargs` is '3', write a JSON object"),
         (["--policies", "=x"], "'=x'. Write a path"),
         (["--policies", "x="], "'x='. Write a path"),
@@ -306,6 +307,15 @@ def test_names_of_policies(tmp_path, monkeypatch):
         "Qwen3-0.6B": "Qwen/Qwen3-0.6B",
         "lr=3": "out/lr=3",
         "x": "out/lr=3",
+    }
+
+
+def test_users_are_those_that_are_named_whatever_the_environment_was_given():
+    environment = configure(BookingEnv, {"persona": "chatty", "distraction": 1.0})
+    users = eval_script.make_factories(environment, ["plain", "terse"], None)
+    assert {name: (make().persona, make().distraction) for name, make in users.items()} == {
+        "plain": ("plain", 1.0),
+        "terse": ("terse", 1.0),
     }
 
 

@@ -322,6 +322,22 @@ def test_reward_that_is_no_number(reward):
         quiet(lambda messages, tools: {"role": "assistant", "content": "Hi."}, {"user": Judge}, dataset)
 
 
+def test_a_reward_that_is_rounded_is_a_success_and_reasons_are_no_markup():
+    class Summing(Greeter):
+        def get_reward(self):
+            return 0.6 + 0.3 + 0.1  # a little less than 1
+
+        def on_end(self, reason):
+            return "[/gave up]"
+
+    dataset = [{"prompt": [{"role": "user", "content": "Hello."}], "name": "Ann"}]
+    evaluation = quiet(lambda *_: {"role": "assistant", "content": "Hi."}, {"user": Summing}, dataset)
+    assert evaluation.records[0]["success"]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(evaluation.table())
+    assert "[/gave up] 100%" in console.file.getvalue()
+
+
 def test_number_of_runs_costs_no_memory():
     def policy(messages, tools):
         raise RuntimeError("played")

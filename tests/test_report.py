@@ -119,8 +119,19 @@ def test_curves_come_from_the_log_and_else_from_the_traces(tmp_path):
 
     (run_dir / "checkpoint-2").mkdir()
     history = [{"step": 2, "reward": 0.5, "loss": 1.0}, {"step": 2, "eval_reward": 0.75}, {"step": 3, "reward": None}]
-    (run_dir / "checkpoint-2" / "trainer_state.json").write_text(json.dumps({"log_history": history}))
-    assert log_curves(run_dir) == {"reward": [[2], [0.5]], "eval_reward": [[2], [0.75]]}
+    state = {"global_step": 2, "log_history": history}
+    (run_dir / "checkpoint-2" / "trainer_state.json").write_text(json.dumps(state))
+    curves = {"reward": [[2], [0.5]], "eval_reward": [[2], [0.75]]}
+    assert log_curves(run_dir) == curves
+
+    # The run had ended before, and went on
+    (run_dir / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": []}))
+    (run_dir / "checkpoint-best").mkdir()
+    (run_dir / "checkpoint-best" / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": []}))
+    assert log_curves(run_dir) == curves
+    (run_dir / "trainer_state.json").write_text("{")
+    with pytest.raises(ValueError, match="trainer_state.json' is not what a trainer saves"):
+        log_curves(run_dir)
 
 
 def test_runs_without_gains_have_the_other_curves(tmp_path):

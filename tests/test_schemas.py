@@ -15,7 +15,7 @@ from tiny_agents import make_model, make_tokenizer
 from trl.chat_template_utils import supports_tool_calling
 
 from trl_infopo import InfoPOConfig, InfoPOTrainer, evaluate
-from trl_infopo._schemas import read_schemas
+from trl_infopo._schemas import _simplify, read_schemas
 from trl_infopo.policies import ChatPolicy
 from trl_infopo.users import UserSimulatorError
 
@@ -308,6 +308,22 @@ def test_schemas_of_pydantic_say_what_those_of_methods_say():
     assert ours["description"] == theirs["description"]
     assert ours["parameters"]["properties"] == theirs["parameters"]["properties"]
     assert sorted(ours["parameters"]["required"]) == sorted(theirs["parameters"]["required"])
+
+
+def test_null_among_the_types_is_nullable():
+    schema = {"type": "object", "properties": {"city": {"type": ["string", "null"]}}}
+    assert _simplify(schema, schema, "", ())["properties"]["city"] == {"type": "string", "nullable": True}
+
+
+def test_what_all_of_asks_for_is_kept():
+    schema = {
+        "allOf": [{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}],
+        "properties": {"b": {"type": "string"}},
+        "required": ["b"],
+    }
+    simple = _simplify(schema, schema, "", ())
+    assert list(simple["properties"]) == ["a", "b"]
+    assert simple["required"] == ["a", "b"]
 
 
 def test_a_schema_that_holds_itself_ends_in_words():

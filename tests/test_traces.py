@@ -129,6 +129,15 @@ def test_evaluation_is_traced_beside_training(tmp_path):
     assert [name for name in files(tmp_path) if "eval" in name] == ["eval-0000000-0.parquet", "eval-0000002-0.parquet"]
 
 
+def test_datasets_that_are_evaluated_at_one_step_are_all_traced(tmp_path):
+    data = dataset()
+    evaluated = {"few": data.select(range(4)), "others": data.select(range(4, 8))}
+    trainer = make_trainer(tmp_path, "rollout_func", options={"log_traces": True}, eval_dataset=evaluated)
+    trainer.evaluate()
+    prompts = {json.loads(prompt)[0]["content"] for prompt in load_traces(tmp_path)["prompt"]}  # of the last batches
+    assert all(prompts & {row["prompt"][0]["content"] for row in rows} for rows in evaluated.values())
+
+
 def test_off_by_default_and_without_a_trace(tmp_path):
     trainer = make_trainer(tmp_path, "rollout_func")
     trainer.train()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tiny_agents import make_agent, tool_call
 
 from trl_infopo import cli
+from trl_infopo.scripts.loading import load_rows
 
 
 ROOT = Path(__file__).parents[1]
@@ -224,7 +225,7 @@ def test_arguments_that_nothing_takes_are_refused(capsys):
             "which `Paid` does not take:|It takes ['bonus']. Did you mean 'bonus'?",
         ),
         ("environment_kwargs", "[1]", "write a JSON object"),
-        ("dataset_kwargs", "{", "which is not JSON"),
+        ("dataset_kwargs", "{", "is not JSON"),
         ("dataset_kwargs", '{"city": 1}', "which `rows` does not take"),
     ):
         for command in (["train", "--config", "recipe.yaml"], ["eval", "--policies", "policy"]):
@@ -232,7 +233,7 @@ def test_arguments_that_nothing_takes_are_refused(capsys):
             with pytest.raises(SystemExit):
                 cli.main([*command, *options, f"--{option}", value])
             error = " ".join(capsys.readouterr().err.split())
-            assert all(part in error for part in (f"`{option}` is", *said.split("|"))), error
+            assert all(part in error for part in (f"`{option}` ", *said.split("|"))), error
 
 
 def test_tools_and_a_reward_are_enough(tmp_path):
@@ -273,6 +274,26 @@ def test_what_is_wrong_is_said_in_one_line(options, message, capsys):
         cli.main(["train", "--config", "recipe.yaml", *options])
     assert error.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_lines_of_json_are_read_as_others_write_them(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('\ufeff{"city": "Par\u2028is"}\n\n{"city": "Oslo"}\n', encoding="utf-8")
+    assert load_rows(str(path)) == [{"city": "Par\u2028is"}, {"city": "Oslo"}]
+
+
+def test_an_empty_file_is_said_in_one_line(tmp_path, capsys):
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(SystemExit) as error:
+        cli.main(["train", "--config", "recipe.yaml", "--dry_run", "--dataset", str(tmp_path / "empty.jsonl")])
+    assert error.value.code == 2
+    assert "which has no rows" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_arguments_of_an_environment_are_in_no_error(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--config", "recipe.yaml", "--environment_kwargs", '{"api_key": "sk-secret"}'])
+    assert "sk-secret" not in capsys.readouterr().err
 
 
 def test_what_an_environment_of_ones_own_raises_keeps_its_traceback():

@@ -20,6 +20,7 @@ LONGEST_WAIT = 1e6  # seconds, 11 days: the clocks of Python do not go on foreve
 
 # Sampling temperatures besides 0. Below 1e-35 a quotient of float32 logits overflows; long before, sampling is greedy
 TEMPERATURES = (1e-5, 1e5)
+LARGEST_COEF = 1e3  # of information advantages, which are of order 1
 
 
 def check_number(

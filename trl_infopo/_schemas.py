@@ -119,6 +119,9 @@ def _simplify(schema: Any, root: dict, where: str, refs: tuple[str, ...]) -> Any
     for key in ("anyOf", "oneOf", "allOf"):
         if key in simple:
             simple = _merge_alternatives(key, simple)
+    if isinstance(simple.get("type"), list) and "null" in simple["type"]:
+        kinds = [kind for kind in simple["type"] if kind != "null"]
+        simple |= {"type": kinds[0] if len(kinds) == 1 else kinds, "nullable": True}
     return simple
 
 
@@ -146,10 +149,20 @@ def _merge_alternatives(key: str, schema: dict) -> dict:
     if len(alternatives) < len(schema[key]):
         rest["nullable"] = True
     if len(alternatives) == 1 and isinstance(alternatives[0], dict):
-        return {**alternatives[0], **rest}
+        return _merge(alternatives[0], rest)
     if key != "allOf" and alternatives and all(_is_plain(part) for part in alternatives):
         return {"type": sorted(part["type"] for part in alternatives), **rest}
     return {key: alternatives, **rest}
+
+
+def _merge(one: dict, other: dict) -> dict:
+    """A schema that asks for what both ask for; where they contradict each other, the second one counts."""
+    merged = {**one, **other}
+    if "properties" in one and "properties" in other:
+        merged["properties"] = {**one["properties"], **other["properties"]}
+    if "required" in one and "required" in other:
+        merged["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    return merged
 
 
 def _is_plain(schema: Any) -> bool:

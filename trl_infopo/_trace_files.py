@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 
 DIRECTORY = "traces"  # in the output directory of a run
-NAME = re.compile(r"(?:train|eval)-(\d+)-\d+\.parquet")
+NAME = re.compile(r"(?:train|eval)-(\d+)-\d+(?:-\d+)?\.parquet")  # step, process, how often before at this step
 
 
 def trace_files(directory: Path) -> dict[Path, int]:

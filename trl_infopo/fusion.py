@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import torch
 
-from ._options import check_choice, check_number
+from ._options import LARGEST_COEF, check_choice, check_number
 
 
 EPS = 1e-6
-LARGEST_COEF = 1e3  # information advantages are of order 1
 AGREEMENT_DECAY = 0.95  # per step
 PRIOR_DECAY = 0.98  # per step
 PRIOR_GROUPS = 8.0  # weight of the prior, in groups

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, fields
 from trl import GRPOConfig
 
 from ._environment import check_placeholder
-from ._options import LONGEST_WAIT, check_bool, check_choice, check_names, check_number
+from ._options import LARGEST_COEF, LONGEST_WAIT, check_bool, check_choice, check_names, check_number
 from ._show import show
-from .fusion import LARGEST_COEF
 
 
 # Inherited options in which infinity means no limit

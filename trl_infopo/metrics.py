@@ -4,7 +4,7 @@
 
 import torch
 
-from .fusion import FusedAdvantages
+from .fusion import FusedAdvantages, gain_reward_correlation
 
 
 LOGGED_TURNS = 8
@@ -82,8 +82,10 @@ def infopo_metrics(
     metrics["questions/placeholder_frac"] = num_masked_alike.sum() / scored.sum()
 
     compared = scored.any(1) & ~rewards.isnan()
-    pairs = torch.stack([information_gain.nanmean(1)[compared], rewards[compared]])
-    metrics["gain_outcome_corr"] = pairs.corrcoef()[0, 1] if pairs.size(1) > 1 else rewards.new_tensor(torch.nan)
+    means = information_gain.nanmean(1, keepdim=True)[compared]
+    metrics["gain_outcome_corr"] = rewards.new_tensor(torch.nan)
+    if len(means):
+        [metrics["gain_outcome_corr"]] = gain_reward_correlation(means, rewards[compared], len(means))
     return {name: value.item() for name, value in metrics.items()}
 
 

@@ -4,6 +4,7 @@
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,7 @@ class TraceWriter(TrainerCallback):
         rewards = pa.struct([(name, pa.float32()) for name in dict.fromkeys(reward_names)])
         self.schema = pa.schema([*FIELDS, ("rewards", rewards)])
         self.rollouts: ScoredRollouts | None = None  # of the last batch, until they are written
+        self._written = Counter()
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Remove traces after the step that training resumes from: they belong to a run that is not continued."""
@@ -231,7 +233,10 @@ class TraceWriter(TrainerCallback):
         rows, split = self.rollouts.rows(state.global_step, self.max_rollouts, self.texts), self.rollouts.split
         self.rollouts = None
         if rows:
-            path = Path(args.output_dir, DIRECTORY, f"{split}-{state.global_step:07d}-{args.process_index}.parquet")
+            name = f"{split}-{state.global_step:07d}-{args.process_index}"
+            self._written[name] += 1  # several datasets can be evaluated at one step
+            again = f"-{self._written[name] - 1}" if self._written[name] > 1 else ""
+            path = Path(args.output_dir, DIRECTORY, f"{name}{again}.parquet")
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".tmp")
             pa.parquet.write_table(pa.Table.from_pylist(rows, self.schema), unfinished, compression="zstd")

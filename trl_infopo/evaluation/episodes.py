@@ -177,7 +177,7 @@ def make_record(job: tuple[int, int, str], episode: SeededEpisode, reward: float
         "run": run,
         "user": user,
         "reward": reward,
-        "success": reward >= success_threshold,
+        "success": reward >= success_threshold or math.isclose(reward, success_threshold),  # sums are rounded
         "num_turns": episode.num_actions,
         "num_questions": len(feedback_blocks(episode.completion)),
         "stop_reason": str(episode.stop_reason),

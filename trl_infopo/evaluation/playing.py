@@ -157,7 +157,7 @@ def evaluate(
         feedback_timeout=feedback_timeout,
         show_progress=show_progress,
     )
-    chat_template_kwargs = dict(chat_template_kwargs or {})
+    chat_template_kwargs = json.loads(json.dumps(dict(chat_template_kwargs or {})))  # as it is written and compared
     with running_event_loop() as event_loop, lock_directory(output_dir):
         path = None if output_dir is None else Path(output_dir, "episodes.jsonl")
         policy = load_policy(policy)

@@ -120,7 +120,7 @@ class Evaluation:
                 _plus_minus(statistics["success"]),
                 *([f"{statistics['pass_hat_k'][str(num_runs)]:.2f}"] if num_runs else []),
                 *(_plus_minus(statistics[name]) for name in ("reward", "num_turns", "num_questions")),
-                ", ".join(f"{reason} {share:.0%}" for reason, share in statistics["stop_reasons"].items()),
+                ", ".join(f"{escape(reason)} {share:.0%}" for reason, share in statistics["stop_reasons"].items()),
             )
         return table
 

@@ -118,16 +118,23 @@ def _names(run_dirs: Sequence[str | os.PathLike]) -> list[str]:
 
 def log_curves(run_dir: str | os.PathLike) -> dict[str, list[list[float]]]:
     """Steps and values of the curves that the trainer has logged, empty if it has saved no state."""
-    checkpoints = sorted(Path(run_dir).glob(f"checkpoint-*/{STATE}"), key=lambda path: int(path.parent.name[11:]))
-    path = next((path for path in [Path(run_dir, STATE), *reversed(checkpoints)] if path.is_file()), None)
-    if path is None:
-        return {}
+    paths = [Path(run_dir, STATE), *Path(run_dir).glob(f"checkpoint-*/{STATE}")]
+    states = [_read_state(path) for path in paths if path.is_file()]
     points = {}
-    for log in json.loads(path.read_text(encoding="utf-8"))["log_history"]:
+    # Of a run that went on, a checkpoint may know more than what was saved at its first end
+    for log in max(states, key=lambda state: state["global_step"])["log_history"] if states else ():
         for name, value in log.items():
             if (name in CURVES or name.startswith(STOP)) and value is not None and math.isfinite(value):
                 points.setdefault(name, []).append((log["step"], value))
     return {name: _thin(values) for name, values in points.items()}
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return {name: state[name] for name in ("global_step", "log_history")}
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is not what a trainer saves: {error!r}. Remove it.") from error
 
 
 def trace_curves(table: pa.Table) -> dict[str, list[list[float]]]:
@@ -220,7 +227,7 @@ def dialogue(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def pack(groups: list[list[dict[str, Any]]]) -> str:

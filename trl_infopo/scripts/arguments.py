@@ -60,7 +60,7 @@ def parse_arguments(
     try:
         if "--config" in argv:
             path = argv[argv.index("--config") + 1]
-            with open(path) as file:
+            with open(path, encoding="utf-8") as file:
                 config = yaml.safe_load(file)
             # Before a missing option is reported: it may be the one that is misspelt
             for name in config if isinstance(config, dict) else ():
@@ -74,7 +74,7 @@ def parse_arguments(
         outputs = parser.parse_args_and_config(argv, return_remaining_strings=True)
     except OSError as error:
         _fail(parser, f"--config cannot be read: {error}.")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         _fail(parser, f"--config is not YAML: {error}")
     except (ValueError, TypeError) as error:
         hint = " That is: --use_cpu true --bf16 false." if "bf16/gpu" in str(error) else ""  # transformers' words

@@ -116,7 +116,7 @@ def show_environment(name: str, seed: int, console: "Console", in_full: bool = T
     )
     (record,) = evaluation.records
     print_messages(record["messages"], console, in_full)
-    console.print(f"  reward {record['reward']:g}, ended by {record['stop_reason']}\n", style="dim")
+    console.print(f"  reward {record['reward']:g}, ended by {record['stop_reason']}\n", style="dim", markup=False)
 
 
 def print_messages(messages: list[dict], console: "Console", in_full: bool = True) -> None:

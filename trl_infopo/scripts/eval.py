@@ -355,9 +355,8 @@ def main(argv: list[str] | None = None) -> None:
         rows = name_rows(policies, args.baseline)
         for row in rows:
             check_output_dir("output_dir", Path(args.output_dir, row))
-        environment = load_environment(args.environment)
+        environment = configure(load_environment(args.environment), args.environment_kwargs)
         users = make_factories(environment, args.users, args.user_base_url)
-        users = {user: configure(factory, args.environment_kwargs) for user, factory in users.items()}
         for factory in users.values():
             check_factory(args.environment, factory)
         if args.dataset is None:
@@ -394,6 +393,12 @@ def main(argv: list[str] | None = None) -> None:
     for path in policies.values():
         load(check, path)
 
+    def play(*arguments, **options) -> Any:
+        try:
+            return evaluate(*arguments, **options)
+        except ValueError as error:  # of the tasks, or of what is in the directory
+            parser.error(str(error))
+
     with ExitStack() as stack:
         try:
             stack.enter_context(lock_directory(output_dir))
@@ -409,7 +414,7 @@ def main(argv: list[str] | None = None) -> None:
             tasks = f"of the split {args.split!r}" if args.dataset is None else f"of {args.dataset}"
             title = f"\n{row} in {args.environment}, {len(dataset)} tasks {tasks}"
             console.print(title, markup=False)
-            evaluations[row] = evaluate(
+            evaluations[row] = play(
                 policy,
                 users,
                 dataset,

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
 
     try:
         table = read_traces(args.run_dir)
-    except FileNotFoundError as error:
+    except (OSError, ValueError) as error:  # what is there may be no Parquet file
         parser.error(str(error))
     for name, wanted in (("split", args.split), ("step", args.step), ("group", args.group)):
         known = pc.unique(table[name]).to_pylist()
@@ -85,6 +85,7 @@ def show(row: dict, group: list[dict], console) -> None:
         f"rollout {row['rollout']}: reward {_number(row['reward'])}, outcome advantage {row['outcome_advantage']:+.2f}"
         + (f", ended by {row['stop_reason']}" if row["stop_reason"] else ""),
         highlight=False,
+        markup=False,
     )
     prompt = json.loads(row["prompt"])
     for message in [{"role": "prompt", "content": prompt}] if isinstance(prompt, str) else prompt:

@@ -219,7 +219,7 @@ def read_mapping(name: str, value: dict | str | None, example: str) -> dict[str,
         try:
             mapping = json.loads(value)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"`{name}` is {value!r}, which is not JSON: {error}") from None
+            raise ValueError(f"`{name}` is not JSON: {error}") from None
     if mapping is not None and not isinstance(mapping, dict):
         raise ValueError(f"`{name}` is {value!r}, write a JSON object like {example}.")
     return mapping
@@ -252,7 +252,7 @@ def configure(factory: Callable, options: dict[str, Any] | None, name: str = "en
         near = next((hint for key in options if key not in known and (hint := did_you_mean(key, known))), "")
         title = getattr(factory, "__name__", type(factory).__name__)
         raise ValueError(
-            f"`{name}` is {show(options)}, which `{title}` does not take: {error}. It takes {known}.{near}"
+            f"`{name}` has {list(options)}, which `{title}` does not take: {error}. It takes {known}.{near}"
         ) from None
     except ValueError:  # written in C: its arguments are not known
         pass
@@ -421,7 +421,7 @@ def _has_argument(function: Callable, name: str) -> bool:
 
 def _read_json(name: str, path: str) -> list[dict]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"`{name}` is {path!r}, which cannot be read: {error}. Write a file of JSON, an import path, "
@@ -433,7 +433,9 @@ def _read_json(name: str, path: str) -> list[dict]:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"`{name}` is {path!r}, which is not JSON: {error}.") from None
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             rows.append(json.loads(line))
         except (ValueError, RecursionError) as error:

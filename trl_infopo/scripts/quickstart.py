@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._options import check_fields, check_number, check_output_dir
+from .._options import LARGEST_COEF, check_fields, check_number, check_output_dir
 from ..environments.booking import NEUTRAL, BookingEnv, booking_dataset
 from .arguments import parse_arguments
 from .tiny_agent import MAX_TURNS, build_policy, build_tokenizer, demonstrate, play, score_conversation
@@ -104,7 +104,7 @@ class QuickstartArguments:
         check_number("seed", self.seed, integer=True, at_least=0, at_most=2**32 - 1)
         for name in ("warm_start_steps", "steps", "num_held_out"):
             check_number(name, getattr(self, name), integer=True, at_least=1, at_most=100_000)
-        check_number("info_gain_coef", self.info_gain_coef, at_least=0)
+        check_number("info_gain_coef", self.info_gain_coef, at_least=0, at_most=LARGEST_COEF)
         check_output_dir("output_dir", self.output_dir)
 
 

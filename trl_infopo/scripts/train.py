@@ -258,10 +258,13 @@ def _load_dataset(args: TrainArguments, name: str, split: str) -> "Dataset":
 
     path = getattr(args, name)
     rows = load_rows(path, name, split, args.dataset_config, args.dataset_kwargs)
+    rows = rows if hasattr(rows, "column_names") else list(rows)
+    if rows == []:
+        raise ValueError(f"`{name}` is {path!r}, which has no rows. Write a task on each line.")
     if hasattr(rows, "column_names"):
         return rows
     try:
-        return Dataset.from_list(list(rows))
+        return Dataset.from_list(rows)
     except (TypeError, AttributeError, ValueError) as error:  # pyarrow's errors are values
         raise ValueError(
             f"`{name}` is {path!r}, of which no table can be made: {error}. Make rows of one shape."
@@ -306,7 +309,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         check_output_dir("output_dir", training_args.output_dir)
         train_dataset, eval_dataset = load_datasets(args, training_args)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         parser.error(" ".join(str(error).split()))
 
     if args.dry_run:
