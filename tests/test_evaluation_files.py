@@ -167,8 +167,11 @@ def test_users_and_runs_can_be_added(tmp_path):
     evaluation = quiet(policy, booking_users("plain", "terse"), dataset, num_runs=2, output_dir=tmp_path)
     assert len(played) == 20
     assert evaluation.records == quiet(policy, booking_users("plain", "terse"), dataset, num_runs=2).records
-    # What is on disk and was not asked for stays out of the statistics
+    # What is on disk and was not asked for stays out of what is returned, but not out of the statistics on disk
+    summary = json.loads((tmp_path / "summary.json").read_text())
     assert len(quiet(policy, booking_users("terse"), dataset, output_dir=tmp_path).records) == 5
+    assert json.loads((tmp_path / "summary.json").read_text())["users"] == summary["users"]
+    assert set(summary["users"]) == {"plain", "terse"}
 
 
 def test_half_written_line_is_played_again(tmp_path):

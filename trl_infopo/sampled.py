@@ -3,7 +3,6 @@
 """Rollouts as they were sampled: their turns, what masks the feedback in them, and what was asked."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -52,7 +51,10 @@ class SampledRollouts:
 
     def read_messages(self, completions: list[list[dict]]) -> None:
         """Keep what the messages of the completions asked and got, whatever is done to the messages afterwards."""
-        self.blocks = deepcopy([feedback_blocks(completion) for completion in completions])
+        self.blocks = [
+            [[dict(message) for message in block] for block in feedback_blocks(completion)]
+            for completion in completions
+        ]
         self.exchanges = [find_exchanges(completion) for completion in completions]
 
     def mask_observations(

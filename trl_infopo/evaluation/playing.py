@@ -236,7 +236,11 @@ def evaluate(
 
         evaluation = Evaluation(settings, [records[job] for job in jobs()])
         if path is not None:
-            report = {"settings": settings, "users": evaluation.summary()}
+            # Of all that is in the directory: users and runs may have been added to those of an earlier evaluation
+            names = [*users, *sorted({user for _, _, user in records} - users.keys())]
+            jobs_there = sorted(records, key=lambda job: (names.index(job[2]), job[1], job[0]))
+            there = Evaluation(settings, [records[job] for job in jobs_there])
+            report = {"settings": settings, "users": there.summary()}
             write_whole(path.with_name("summary.json"), json.dumps(report, indent=2) + "\n")
     return evaluation
 
