@@ -393,6 +393,7 @@ def test_limit_of_time():
         quiet(policy, {"user": partial(SlowShop, True)}, dataset, feedback_timeout=0.1)
 
 
+@pytest.mark.thorough
 def test_a_user_who_blocks_the_event_loop_is_told_at_once(monkeypatch):
     monkeypatch.setattr("trl_infopo.calls.GRACE", 0.5)
 

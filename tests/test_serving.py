@@ -518,19 +518,22 @@ def test_an_agent_that_fails_stops_the_run_with_its_name(trainer, play, text):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.thorough
 def test_an_async_agent_that_blocks_is_a_clear_error(trainer, monkeypatch):
-    monkeypatch.setattr("trl_infopo.serving.rollouts.BLOCKED", 1.0)
+    monkeypatch.setattr("trl_infopo.serving.rollouts.BLOCKED", 0.5)
     rollouts = HarnessRollouts(lambda row, session: None)
 
     async def blocking(row, session):
-        time.sleep(4)  # as a client that is not asynchronous does
+        time.sleep(3)  # as a client that is not asynchronous does
 
     rollouts.play = blocking
     trainer.rollout_rows = None
     start = time.monotonic()
-    with pytest.raises(RuntimeError, match="An async `play` has blocked the event loop of all agents for 1 s. Let it"):
+    with pytest.raises(
+        RuntimeError, match="An async `play` has blocked the event loop of all agents for 0.5 s. Let it"
+    ):
         rollouts(PROMPTS[:2], trainer)
-    assert time.monotonic() - start < 3.5
+    assert time.monotonic() - start < 2.9
     rollouts.close()
 
 
