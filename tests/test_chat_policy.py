@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind an endpoint as policies of an evaluation: what is sent, what comes back, and that no key leaks."""
 
+import json
 import pickle
 import sys
 import threading
@@ -70,10 +71,9 @@ def test_tool_results_are_tied_to_their_calls(server):
     call_ids = [tool_call["id"] for tool_call in first["tool_calls"]]
     assert [result["tool_call_id"] for result in results] == call_ids
     assert len({*call_ids, *(tool_call["id"] for tool_call in second["tool_calls"])}) == 4
-    assert [tool_call["function"]["arguments"] for tool_call in first["tool_calls"]] == [
-        '{"slot": "city"}',
-        '{"slot": ',
-    ]
+    # Servers refuse a history with arguments that are no object
+    arguments = [json.loads(tool_call["function"]["arguments"]) for tool_call in first["tool_calls"]]
+    assert arguments == [{"slot": "city"}, {"invalid": '{"slot": '}]
 
 
 def test_cut_off_message_ends_the_episode(server):

@@ -5,6 +5,7 @@
 import random
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from .._options import check_choice
 from .base import Fact, Scenario
@@ -40,8 +41,13 @@ WHY = "Why do you ask?"
 
 def asks_for(message: str, fact: Fact) -> bool:
     """Whether a message contains one of the fact's keywords as a whole word, in singular or in plural."""
-    words = "|".join(map(re.escape, fact.keywords))
-    return re.search(rf"(?<!\w)(?:{words})(?:e?s)?(?!\w)", message, re.IGNORECASE) is not None
+    return _pattern(fact.keywords).search(message) is not None
+
+
+@cache
+def _pattern(keywords: tuple[str, ...]) -> re.Pattern:
+    words = "|".join(map(re.escape, keywords))
+    return re.compile(rf"(?<!\w)(?:{words})(?:e?s)?(?!\w)", re.IGNORECASE)
 
 
 class ScriptedUser:

@@ -201,12 +201,11 @@ def is_equal(value: object, expected: object) -> bool:
     if isinstance(expected, bool) or isinstance(value, bool):
         return value is expected
     if isinstance(expected, int | float):
-        if value == expected:
-            return True
-        numbers = (value, expected)
-        has_float = any(isinstance(number, float) for number in numbers)
-        is_finite = all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
-        return has_float and is_finite and math.isclose(*numbers, rel_tol=1e-9, abs_tol=1e-9)
+        if value == expected or not isinstance(value, int | float):
+            return value == expected
+        has_float = isinstance(value, float) or isinstance(expected, float)
+        fits = has_float and abs(value) <= sys.float_info.max and abs(expected) <= sys.float_info.max
+        return fits and math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
     if isinstance(expected, list | tuple):
         same_shape = isinstance(value, list) and len(value) == len(expected)
         return same_shape and all(is_equal(item, other) for item, other in zip(value, expected, strict=True))
