@@ -230,7 +230,8 @@ def markdown_page(reports: list[dict]) -> str:
         "generation by transformers. Scoring is all that InfoPO adds to a step; update is loss, backward and "
         "optimizer. Generation and update are the same work for all trainers, so that the best time of any of them "
         "counts for all. The limit of scoring is that of its tokens, `1 + Σ (|õ| + |a|) / S` forward passes without "
-        "gradients over the same rollouts. Peak memory is what a part adds to what was there before it."
+        "gradients over the same rollouts, measured apart: a row below it, or above its neighbours, shows how noisy "
+        "the machine was. Peak memory is what a part adds to what was there before it."
     ]
     for report in reports:
         settings = report["settings"]

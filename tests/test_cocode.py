@@ -519,18 +519,6 @@ class TestEqual:
     def test_examples(self, value, expected, equal):
         assert is_equal(value, expected) is equal
 
-
-@pytest.mark.parametrize("code", [123, None, ["def"]])
-def test_what_is_no_text_is_no_submission(code):
-    env = CocodeEnv(allow_unsafe_execution=True)
-    [row] = cocode_dataset("train", 1)
-    env.reset(**row)
-    with pytest.raises(ValueError, match="`code` is no text"):
-        asyncio.run(env.submit(code))
-    assert not env.done
-
-
-class TestEqualityOfAll:
     @settings(max_examples=30)
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)))
     def test_a_value_equals_itself(self, value):
@@ -628,3 +616,13 @@ def test_a_user_tells_two_details_in_a_reply():
     question = " ".join(detail.keywords[0] for detail in function.details)
     env.user.reply([{"role": "assistant", "content": question}])
     assert len(env.user.untold) == len(function.details) - 2
+
+
+@pytest.mark.parametrize("code", [123, None, ["def"]])
+def test_what_is_no_text_is_no_submission(code):
+    env = CocodeEnv(allow_unsafe_execution=True)
+    [row] = cocode_dataset("train", 1)
+    env.reset(**row)
+    with pytest.raises(ValueError, match="`code` is no text"):
+        asyncio.run(env.submit(code))
+    assert not env.done

@@ -22,7 +22,6 @@ from trl_infopo._describe import describe
 from trl_infopo.environments import ENVIRONMENTS, BookingEnv, ClarifyEnv, clarify_dataset
 from trl_infopo.evaluation import lock_directory
 from trl_infopo.scripts import eval as eval_script
-from trl_infopo.scripts.loading import configure
 from trl_infopo.users import ChatUser
 
 
@@ -312,13 +311,23 @@ def test_names_of_policies(tmp_path, monkeypatch):
     }
 
 
-def test_users_are_those_that_are_named_whatever_the_environment_was_given():
-    environment = configure(BookingEnv, {"persona": "chatty", "distraction": 1.0})
-    users = eval_script.make_factories(environment, ["plain", "terse"], None)
-    assert {name: (make().persona, make().distraction) for name, make in users.items()} == {
-        "plain": ("plain", 1.0),
-        "terse": ("terse", 1.0),
-    }
+def test_users_are_those_that_are_named_whatever_the_environment_was_given(tiny_path, tmp_path):
+    options = ["--environment", "booking", "--users", "plain", "terse", "--num_tasks", "1", "--max_turns", "1"]
+    options += ["--environment_kwargs", '{"persona": "chatty", "silence": 0.5}', "--max_completion_length", "8"]
+    cli.main(["eval", "--policies", f"tiny={tiny_path}", *options, "--output_dir", str(tmp_path)])
+    users = lines(tmp_path / "tiny")[0]["settings"]["users"]
+    for name in ("plain", "terse"):
+        assert f"persona='{name}'" in users[name]
+        assert "silence=0.5" in users[name]
+
+
+def test_errors_of_an_environment_keep_their_traceback(tiny_path, tmp_path, monkeypatch):
+    def reset(self, *args, **row):
+        raise ValueError("there is no database")
+
+    monkeypatch.setattr(BookingEnv, "reset", reset)
+    with pytest.raises(ValueError, match="there is no database"):
+        cli.main(["eval", "--policies", f"tiny={tiny_path}", "--num_tasks", "1", "--output_dir", str(tmp_path)])
 
 
 def test_language_model_users(monkeypatch):

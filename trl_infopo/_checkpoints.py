@@ -41,6 +41,8 @@ class WholeCheckpoints:
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         self._finished_epochs = 0
         self._step, self._buffered_inputs = 0, None  # an earlier call may have been interrupted
+        if resume_from_checkpoint in ("True", "true"):  # from a command line
+            resume_from_checkpoint = True
         if resume_from_checkpoint:
             found = [None, None]
             if self.is_world_process_zero():  # another node may not see all files
@@ -118,8 +120,13 @@ class WholeCheckpoints:
 
     @property
     def _rollout_layout(self) -> dict[str, int]:
-        names = ("world_size", "per_device_train_batch_size", "gradient_accumulation_steps")
-        names += ("steps_per_generation", "num_iterations")
+        names = (
+            "world_size",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "steps_per_generation",
+            "num_iterations",
+        )
         return {name: getattr(self.args, name) for name in names}
 
     def create_model_card(self, model_name=None, *args, **kwargs):

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines about steps that take long, so that users see that a run is alive."""
 
-import atexit
 import sys
 import time
 from collections.abc import Iterator
@@ -114,7 +113,6 @@ class ProgressBar:
         """Show it."""
         self._start = self._last = time.monotonic()
         self._said = -1
-        atexit.register(self._bar.stop)  # after an error too, a terminal gets its cursor back
         self._bar.start()
         self._say()
 

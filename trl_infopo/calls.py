@@ -6,8 +6,8 @@ import asyncio
 import ctypes
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from threading import Thread
+from contextlib import contextmanager, nullcontext
+from threading import Semaphore, Thread
 from typing import Any
 
 from ._show import DEEPEST
@@ -133,6 +133,33 @@ def call(function: Callable, arguments: dict[str, Any], timeout: float | None = 
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_AbandonedError))
         raise FeedbackTimeout(timeout)
     return future.result()
+
+
+def run_on_thread(function: Callable[[], Any], slots: Semaphore | None = None) -> Future:
+    """
+    Run a function on a thread that nobody has to wait for: not even Python at its end.
+
+    Args:
+        function (`Callable[[], Any]`):
+            Function to run.
+        slots (`threading.Semaphore`, *optional*):
+            How many may run at once. Until it is its turn, the function can be cancelled.
+
+    Returns:
+        `concurrent.futures.Future`: Its result.
+    """
+    future = Future()
+
+    def run() -> None:
+        with slots or nullcontext():
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _without_exit(function: Callable, arguments: dict[str, Any]) -> Any:

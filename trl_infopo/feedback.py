@@ -11,12 +11,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
-from threading import Semaphore, Thread
+from threading import Semaphore
 from typing import Any
 
 from ._environment import converses, find_user, has_schemas, is_thread_safe
 from ._show import cut, show
-from .calls import FeedbackTimeout, block_content, call, check_event_loop, error_text, finish, tool_content
+from .calls import (
+    FeedbackTimeout,
+    block_content,
+    call,
+    check_event_loop,
+    error_text,
+    finish,
+    run_on_thread,
+    tool_content,
+)
 from .episodes import Episode, StopReason, visible_messages
 from .users import UserSimulatorError
 from .users.base import encodable
@@ -203,7 +212,7 @@ class RunningCalls:
         in_order = []
         for group in zip(self._numbers, groups):
             if group[1] and is_thread_safe(group[1][0].episode.environment):
-                self._groups[self._start_on_thread(group[1])] = group
+                self._groups[run_on_thread(partial(_start_in_order, group[1]), self._slots)] = group
             else:
                 in_order.append(group)
         for group in in_order:
@@ -248,21 +257,6 @@ class RunningCalls:
         future = asyncio.run_coroutine_threadsafe(finish_together(), self.event_loop)
         self._awaited.add(future)
         self._groups[future] = group
-
-    def _start_on_thread(self, calls: list[Call]) -> Future:
-        """Run calls in order on a thread that nobody has to wait for, when one of `concurrency` slots is free."""
-        future = Future()
-
-        def run() -> None:
-            with self._slots:
-                if future.set_running_or_notify_cancel():
-                    try:
-                        future.set_result(_start_in_order(calls))
-                    except BaseException as error:
-                        future.set_exception(error)
-
-        Thread(target=run, daemon=True).start()
-        return future
 
     def _longest(self) -> float | None:
         """Seconds within which the next group must end on the event loop, if calls are limited."""

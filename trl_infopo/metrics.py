@@ -83,9 +83,9 @@ def infopo_metrics(
 
     compared = scored.any(1) & ~rewards.isnan()
     means = information_gain.nanmean(1, keepdim=True)[compared]
-    metrics["gain_outcome_corr"] = rewards.new_tensor(torch.nan)
-    if len(means):
-        [metrics["gain_outcome_corr"]] = gain_reward_correlation(means, rewards[compared], len(means))
+    undefined = rewards.new_full((1,), torch.nan)
+    [correlation] = gain_reward_correlation(means, rewards[compared], len(means)) if len(means) else undefined
+    metrics["gain_outcome_corr"] = correlation
     return {name: value.item() for name, value in metrics.items()}
 
 

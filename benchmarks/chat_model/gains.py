@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gains of hand-written dialogues with a chat model of 135 million parameters: is the useful answer worth the most?
 
-    python -m benchmarks.chat_model.gains --device cuda      # measure: minutes on a GPU, 40 minutes on a CPU
+    python -m benchmarks.chat_model.gains --device cuda      # measure: minutes on a GPU, an hour on a CPU
     python -m benchmarks.chat_model.gains --table            # write the page in the docs from the committed result
 
 Each of 30 dialogues is scored with four answers, under four placeholders, with two kinds of next action: the

@@ -17,6 +17,10 @@ from .._options import check_output_dir
 from .._show import show
 
 
+class StoredEpisodesError(ValueError):
+    """An evaluation cannot go on with the episodes of a directory: they are of other settings, or damaged."""
+
+
 @contextmanager
 def lock_directory(output_dir: str | os.PathLike | None) -> Iterator[None]:
     """
@@ -111,18 +115,18 @@ def append_records(path: Path, records: list[dict]) -> None:
 def _check_settings(output_dir: Path, old_settings: dict, settings: dict, played_users: set[str]) -> None:
     """
     Raises:
-        `ValueError`: If settings differ, or users of whom there are episodes.
+        [`StoredEpisodesError`]: If settings differ, or users of whom there are episodes.
     """
     for name in settings | old_settings:
         old, new = old_settings.get(name), settings.get(name)
         if name != "users" and old != new:
-            raise ValueError(
+            raise StoredEpisodesError(
                 f"`output_dir` ({output_dir}) holds episodes with the setting `{name}` at {old!r}, which is now "
                 f"{new!r}. Evaluate with the old settings, take another `output_dir`, or remove this one."
             )
     for user, new in settings["users"].items():
         if user in played_users and (old := old_settings["users"][user]) != new:
-            raise ValueError(
+            raise StoredEpisodesError(
                 f"`output_dir` ({output_dir}) holds episodes with the user {user!r} made by {old}, who is now made by "
                 f"{new}. Give the new user another name, take another `output_dir`, or remove this one."
             )
@@ -134,12 +138,12 @@ def read_episodes(path: Path) -> tuple[dict | None, dict[tuple[int, int, str], d
     that is not JSON is dropped: a process that is killed can leave one.
 
     Raises:
-        `ValueError`: If the file cannot be read, or a line is not what it should be.
+        [`StoredEpisodesError`]: If the file cannot be read, or a line is not what it should be.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"The episodes of `output_dir` cannot be read: {error}.") from None
+        raise StoredEpisodesError(f"The episodes of `output_dir` cannot be read: {error}.") from None
     settings, records = None, {}
     *whole, last = content.split(b"\n")
     for number, line in enumerate([*whole, last], start=1):
@@ -153,7 +157,7 @@ def read_episodes(path: Path) -> tuple[dict | None, dict[tuple[int, int, str], d
             problem = _find_problem(entry, settings)
         if problem:
             kept = f"the {number - 1} lines before it" if number > 1 else "what you need of it"
-            raise ValueError(
+            raise StoredEpisodesError(
                 f"{path}, line {number} {problem}. Repair or remove this line (the evaluation plays what is missing), "
                 f"keep {kept} elsewhere and start with a new `output_dir`, or restore the file."
             )

@@ -118,10 +118,11 @@ def _names(run_dirs: Sequence[str | os.PathLike]) -> list[str]:
 
 def log_curves(run_dir: str | os.PathLike) -> dict[str, list[list[float]]]:
     """Steps and values of the curves that the trainer has logged, empty if it has saved no state."""
-    paths = [Path(run_dir, STATE), *Path(run_dir).glob(f"checkpoint-*/{STATE}")]
-    states = [_read_state(path) for path in paths if path.is_file()]
+    numbers = [int(path.name[11:]) for path in Path(run_dir).glob("checkpoint-*") if path.name[11:].isdecimal()]
+    newest = [Path(run_dir, f"checkpoint-{max(numbers)}", STATE)] if numbers else []
+    states = [_read_state(path) for path in [Path(run_dir, STATE), *newest] if path.is_file()]
     points = {}
-    # Of a run that went on, a checkpoint may know more than what was saved at its first end
+    # Of a run that went on, the newest checkpoint may know more than what was saved at its first end
     for log in max(states, key=lambda state: state["global_step"])["log_history"] if states else ():
         for name, value in log.items():
             if (name in CURVES or name.startswith(STOP)) and value is not None and math.isfinite(value):

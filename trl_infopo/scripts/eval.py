@@ -371,6 +371,8 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from ..evaluation import evaluate, lock_directory, user_shift_table, write_whole
+    from ..evaluation.episodes import check_columns, check_rows
+    from ..evaluation.store import StoredEpisodesError
     from ..policies import ChatPolicy, load_policy
 
     def load(make: Callable[[str], Any], path: str) -> Any:
@@ -386,6 +388,11 @@ def main(argv: list[str] | None = None) -> None:
         console.print(
             f"{args.environment} takes neither `make_user` nor `persona`: `--users` changes nothing.", markup=False
         )
+    environment = next(iter(users.values()))()
+    try:
+        check_columns(check_rows(dataset), environment)
+    except ValueError as error:
+        parser.error(str(error))
     output_dir = Path(args.output_dir)
     make_policy = load_policy if args.base_url is None else partial(ChatPolicy, base_url=args.base_url)
     # A typo in the last path shows now, not after the evaluation of those before
@@ -396,7 +403,7 @@ def main(argv: list[str] | None = None) -> None:
     def play(*arguments, **options) -> Any:
         try:
             return evaluate(*arguments, **options)
-        except ValueError as error:  # of the tasks, or of what is in the directory
+        except StoredEpisodesError as error:
             parser.error(str(error))
 
     with ExitStack() as stack:

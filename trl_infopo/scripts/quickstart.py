@@ -11,6 +11,7 @@ trl-infopo quickstart --compare --seed 1
 ```
 """
 
+import atexit
 import json
 import math
 import os
@@ -187,6 +188,7 @@ def _make_progress_callback(title: str, metrics: dict[str, str], console: "Conso
         def on_train_begin(self, args, state, control, **kwargs):
             self.bar = ProgressBar(f"{title:<10}", state.max_steps, console=console)
             self.bar.start()
+            atexit.register(self.bar.stop)  # an error must not leave a terminal without its cursor
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(state.global_step)
@@ -197,6 +199,7 @@ def _make_progress_callback(title: str, metrics: dict[str, str], console: "Conso
                 self.bar.update(text=" · ".join(values))
 
         def on_train_end(self, args, state, control, **kwargs):
+            atexit.unregister(self.bar.stop)
             self.bar.stop()
             self.bar = None
 

@@ -346,8 +346,7 @@ def main(argv: list[str] | None = None) -> None:
         named = isinstance(error, ValueError)
         subject = "" if named else f"`model_name_or_path` is {model_args.model_name_or_path!r}. "
         parser.error(subject + " ".join(str(error).split()))
-    resume = training_args.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=resume if resume not in ("True", "true") else True)
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
     trainer.save_model(training_args.output_dir)
     trainer.save_state()  # the learning curves of `trl-infopo report`
     trainer.accelerator.print(f"model: {training_args.output_dir}")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -20,7 +20,7 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 from .._compat import max_model_length
 from .._options import LONGEST_WAIT, check_callable, check_number, check_text
 from .._show import cut, show
-from ..calls import FeedbackTimeout, error_text, finish, guard_event_loop, run_on
+from ..calls import FeedbackTimeout, error_text, finish, guard_event_loop, run_on, run_on_thread
 from ..rollout import TokenPolicy
 from .session import PendingRequest, PolicySession, RequestError
 from .template import ChatTemplate
@@ -248,7 +248,7 @@ class HarnessRollouts:
     async def _try(self, row: dict[str, Any], session: PolicySession) -> Any:
         """What `play` returns, or what goes wrong."""
         play = partial(self.play, row, session)
-        playing = asyncio.ensure_future(play() if _is_async(self.play) else _on_thread(play))
+        playing = asyncio.ensure_future(play() if _is_async(self.play) else asyncio.wrap_future(run_on_thread(play)))
         playing.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
             reward = await finish(playing, self.timeout)
@@ -440,24 +440,6 @@ def _is_async(play: Play) -> bool:
     while isinstance(play, partial):
         play = play.func
     return inspect.iscoroutinefunction(play) or inspect.iscoroutinefunction(type(play).__call__)
-
-
-def _on_thread(function: Callable[[], Any]) -> asyncio.Future:
-    """Run a function on a thread that nobody has to wait for."""
-    future = Future()
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as error:
-            outcome = partial(future.set_exception, error)
-        else:
-            outcome = partial(future.set_result, result)
-        if not future.cancelled():
-            outcome()
-
-    Thread(target=run, daemon=True).start()
-    return asyncio.wrap_future(future)
 
 
 def _samples_together(trainer: "GRPOTrainer") -> bool:

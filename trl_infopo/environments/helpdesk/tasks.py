@@ -315,16 +315,9 @@ def _product_fact(product: str) -> Fact:
 
 def _option_fact(topic: str, option: str) -> Fact:
     if topic == "fallback":
-        keywords = (
-            "instead",
-            "out of stock",
-            "sold out",
-            "unavailable",
-            "not available",
-            "not in stock",
-            "other option",
-        )
-        keywords += ("have no more", "alternative", "another option", "other colour", "other color")
+        missing = ("out of stock", "sold out", "unavailable", "not available", "not in stock", "have no more")
+        others = ("instead", "alternative", "other option", "another option", "other colour", "other color")
+        keywords = missing + others
         return Fact(topic, option, keywords, "Then I take {value}.")
     keywords = ("option", "color", "colour", "size", "variant", "version")
     return Fact(topic, option, keywords, "In {value}.")
@@ -339,7 +332,7 @@ def _reason_fact(reason: str, rng: random.Random) -> Fact:
 
 def _address_fact(address: str, rng: random.Random) -> Fact:
     # Not "address" alone: a question about the email address does not ask for this
-    kinds = ("new", "the", "which", "what", "your", "what is your", "full", "correct", "right", "shipping", "delivery")
+    kinds = ("new", "the", "which", "what", "your", "full", "correct", "right", "shipping", "delivery")
     keywords = (*(f"{kind} address" for kind in kinds), "street", "city", "where", "send it to", "ship it to")
     other = _draw_address(rng)
     return Fact("address", address, keywords, "Send it to {value}.", alternatives=(other,))
