@@ -248,6 +248,8 @@ def test_any_option_is_valid_or_named(name, value):
         (["--base_url", "localhost"], "write it like"),
         (["--users", "chat:gpt", "--user_base_url", "http://a:b@c/v1"], "use `api_key`"),
         (["--users", "chat:"], "`model` is ''"),
+        (["--user_base_url", "http://localhost:1/v1"], "does nothing without chat:MODEL among the `users`"),
+        (["--dataset_kwargs", '{"split": "test"}'], "`dataset_kwargs` is set, and does nothing without a `dataset`"),
     ],
 )
 def test_wrong_endpoints(options, message, capsys, monkeypatch):

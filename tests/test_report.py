@@ -22,14 +22,19 @@ PHONE = {"width": 390, "height": 844}
 
 
 def write_traces(
-    run_dir: Path, num_steps: int, num_groups: int = 2, num_generations: int = 4, scored: bool = True
+    run_dir: Path,
+    num_steps: int,
+    num_groups: int = 2,
+    num_generations: int = 4,
+    scored: bool = True,
+    greetings: list[str] | None = None,
 ) -> Path:
     """Traces of made-up dialogues, each with two questions; odd groups tie."""
     directory = run_dir / "traces"
     directory.mkdir(parents=True)
     schema = pa.schema([*FIELDS, ("rewards", pa.struct([("success", pa.float32())]))])
     rng = np.random.default_rng(0)
-    prompt = json.dumps([{"role": "user", "content": "i need a table please"}])
+    request = {"role": "user", "content": "i need a table please"}
     for step in range(1, num_steps + 1):
         rows = []
         for group in range(num_groups):
@@ -56,7 +61,9 @@ def write_traces(
                         "split": "train",
                         "group": group,
                         "rollout": rollout,
-                        "prompt": prompt,
+                        "prompt": json.dumps(
+                            [request, *([{"role": "user", "content": greetings[rollout]}] if greetings else [])]
+                        ),
                         "completion": "[]",
                         "turns": turns,
                         "reward": reward,
@@ -252,6 +259,19 @@ def test_the_counterfactual_is_a_click_away(chromium, small):
         assert all(element.is_visible() for element in page.locator(".masked").all())
         page.keyboard.press("c")
         assert not any(element.is_visible() for element in page.locator(".masked").all())
+
+
+def test_what_a_group_is_asked_in_common_is_shown_once(chromium, tmp_path):
+    run_dir = write_traces(tmp_path, 1, num_groups=1, greetings=["hello", "good day", "hi", "hey"])
+    build_report([run_dir], tmp_path / "report.html")
+    with opened(chromium, tmp_path / "report.html") as page:
+        page.locator("#list button").first.click()
+        page.wait_for_selector(".rollout")
+        shown = page.locator("#group > .prompt").all_inner_texts()
+        assert len(shown) == 1 and "i need a table please" in shown[0]
+        own = [rollout.locator(".prompt").all_inner_texts() for rollout in page.locator(".rollout").all()]
+        assert [len(texts) for texts in own] == [1, 1, 1, 1]
+        assert all(word in text for [text], word in zip(own, ("hello", "good day", "hi", "hey"), strict=True))
 
 
 def test_a_run_without_gains_says_so(chromium, small):

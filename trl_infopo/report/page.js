@@ -139,15 +139,15 @@ async function open(i) {
     "Show all counterfactuals");
   const name = data.runs.length > 1 ? `${run.name}, ` : "";
   const split = group.split === "train" ? "" : ` (${group.split})`;
-  const prompt = rollouts[0].prompt.map(message => make("div", {class: "prompt"}, make("b", {}, message.role),
-    text(message.content)));
+  const shared = numShared(rollouts.map(r => r.prompt));
   $("group").replaceChildren(
-    make("h3", {}, `${name}step ${group.step}, group ${group.group}${split}`), ...prompt,
+    make("h3", {}, `${name}step ${group.step}, group ${group.group}${split}`),
+    ...rollouts[0].prompt.slice(0, shared).map(asked),
     make("p", {class: "why"}, why(rollouts)),
     make("div", {class: "tools"}, make("button", {type: "button", id: "back", onclick: close}, "Back to the list"),
       rollouts.some(r => r.turns.some(t => t.masked_feedback !== null)) ? all : ""),
     make("div", {class: "rollouts", tabindex: 0, role: "group", "aria-label": "Rollouts of the group"},
-      ...rollouts.map(rollout => card(rollout, run))));
+      ...rollouts.map(rollout => card(rollout, run, shared))));
   $("group").focus({preventScroll: true});
   const top = $("group").getBoundingClientRect().top;
   if (top < 0 || top > innerHeight / 3) $("group").scrollIntoView();
@@ -159,6 +159,15 @@ function close() {
   const button = $("list").querySelector("[aria-current=true]") || $("list").querySelector("button");
   if (button) button.focus();
 }
+
+// How many messages the prompts of a group begin with in common: all, if `reset` adds nothing of its own
+function numShared(prompts) {
+  const differs = prompts[0].findIndex((message, i) =>
+    prompts.some(prompt => JSON.stringify(prompt[i]) !== JSON.stringify(message)));
+  return differs < 0 ? prompts[0].length : differs;
+}
+
+const asked = message => make("div", {class: "prompt"}, make("b", {}, message.role), text(message.content));
 
 const text = content => typeof content === "string" ? content : JSON.stringify(content);
 
@@ -181,7 +190,7 @@ function why(rollouts) {
   return `${outcome} The gate is ${number(gate)}; with the gains, those of the turns are ${range(advantages)}.`;
 }
 
-function card(rollout, run) {
+function card(rollout, run, shared) {
   const facts = [`reward ${number(rollout.reward)}`, `outcome advantage ${signed(rollout.outcome_advantage)}`];
   const rewards = Object.entries(rollout.rewards).filter(([, value]) => value !== null);
   if (rewards.length > 1) facts.push(...rewards.map(([name, value]) => `${name} ${number(value)}`));
@@ -200,7 +209,7 @@ function card(rollout, run) {
   });
   if (!turns.length) turns.push(make("p", {class: "hint"}, "Masked from the loss: no turns."));
   return make("div", {class: "rollout"}, make("h4", {}, `Rollout ${rollout.rollout}`),
-    make("p", {class: "facts"}, facts.join("; ")), ...turns, said);
+    make("p", {class: "facts"}, facts.join("; ")), ...rollout.prompt.slice(shared).map(asked), ...turns, said);
 }
 
 function action(turn, said) {

@@ -17,7 +17,7 @@ from .._environment import check_placeholder
 from .._options import LONGEST_WAIT, check_fields, check_number
 from ..environments import ENVIRONMENTS
 from .arguments import parse_arguments
-from .loading import NUM_ROWS, configure, load_environment, load_rows, read_mapping
+from .loading import NUM_ROWS, check_needed, configure, load_environment, load_rows, read_mapping
 from .options import read_options
 
 
@@ -98,6 +98,7 @@ class CheckArguments:
     def __post_init__(self):
         for name in ("environment_kwargs", "dataset_kwargs"):
             setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
+        check_needed("dataset_kwargs", self.dataset_kwargs, self.dataset is not None, "a `dataset`")
         check_fields(self, positive=["num_episodes", "max_turns", "max_completion_length"])
         check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
         check_number("seed", self.seed, integer=True, at_least=0)

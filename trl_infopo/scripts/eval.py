@@ -27,8 +27,10 @@ from ..users import PERSONAS
 from .arguments import parse_arguments
 from .loading import (
     check_factory,
+    check_needed,
     configure,
     find_user_argument,
+    is_chat_user,
     is_import_path,
     load_environment,
     load_rows,
@@ -237,6 +239,9 @@ class EvalArguments:
                 f"`dataset` is missing: {self.environment} is not built in and has no tasks of its own. Write "
                 "my_module:rows, a file of JSON lines or a dataset of the hub."
             )
+        talks_to_a_model = any(map(is_chat_user, self.users))
+        check_needed("user_base_url", self.user_base_url, talks_to_a_model, "chat:MODEL among the `users`")
+        check_needed("dataset_kwargs", self.dataset_kwargs, self.dataset is not None, "a `dataset`")
         check_number("num_tasks", self.num_tasks, integer=True, at_least=1, at_most=MAX_TASKS)
         check_number("seed", self.seed, integer=True, at_least=0)
         check_temperature("temperature", self.temperature)

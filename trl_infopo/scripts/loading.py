@@ -21,6 +21,7 @@ from ..users import PERSONAS, ChatUser, Scenario, ScriptedUser
 if TYPE_CHECKING:
     from datasets import Dataset
 
+CHAT_USER = "chat:"  # and the name of a model
 NUM_ROWS = 100  # of a built-in dataset, if no number is given
 LINES, FILES = (".jsonl", ".ndjson"), (".json",)
 # TRL's reward functions that need only completions, and a factory of one, with the settings of TRL's scripts
@@ -41,6 +42,16 @@ def is_import_path(text: str) -> bool:
 def is_on_hub(dataset: str) -> bool:
     """Whether a dataset is one of the Hub: neither an import path, nor a file or a directory."""
     return not (is_import_path(dataset) or Path(dataset).suffix in (*LINES, *FILES) or os.path.exists(dataset))
+
+
+def check_needed(name: str, value: Any, is_needed: bool, missing: str) -> None:
+    """Refuse an option that would do nothing. Its value is not in the message: it may hold a key."""
+    if value is not None and not is_needed:
+        raise ValueError(f"`{name}` is set, and does nothing without {missing}. Set that too, or leave `{name}` out.")
+
+
+def is_chat_user(user: str | None) -> bool:
+    return user is not None and user.startswith(CHAT_USER)
 
 
 def load_object(name: str, path: str) -> Any:
@@ -180,8 +191,8 @@ def load_user(name: str, user: str, factory: Callable, user_base_url: str | None
             f"`{name}` has {user!r}, but the user of {title} answers through a tool and is always scripted. Choose "
             f"among {list(PERSONAS)}, or take another environment."
         )
-    elif user.startswith("chat:"):
-        model = user.removeprefix("chat:")
+    elif is_chat_user(user):
+        model = user.removeprefix(CHAT_USER)
         # A user is made here, so that what it lacks shows before a policy is loaded, and for its address
         base_url = ChatUser(Scenario("", ()), model=model, base_url=user_base_url).base_url
         choice = partial(ChatUser, model=model, base_url=base_url)

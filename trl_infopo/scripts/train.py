@@ -29,7 +29,9 @@ from .loading import (
     check_dataset,
     check_factory,
     check_model,
+    check_needed,
     configure,
+    is_chat_user,
     is_import_path,
     is_on_hub,
     load_callable,
@@ -180,6 +182,12 @@ class TrainArguments:
             raise ValueError("`reward_funcs` is missing: without an `environment`, nothing else rewards the agent.")
         if self.environment is None and self.user is not None:
             raise ValueError(f"`user` is {self.user!r}, but there is no `environment` to talk in. Set one.")
+        datasets = [path for path in (self.dataset, self.eval_dataset) if path is not None]
+        from_hub = any(map(is_on_hub, datasets))
+        check_needed("environment_kwargs", self.environment_kwargs, self.environment is not None, "an `environment`")
+        check_needed("user_base_url", self.user_base_url, is_chat_user(self.user), "a `user` chat:MODEL")
+        check_needed("dataset_kwargs", self.dataset_kwargs, bool(datasets), "a `dataset` that a function makes")
+        check_needed("dataset_config", self.dataset_config, from_hub, "a `dataset` of the hub")
         if self.dataset is None and self.environment not in ENVIRONMENTS and is_import_path(self.environment):
             raise ValueError(
                 f"`dataset` is missing: {self.environment} is not built in and has no tasks of its own. Write "
@@ -239,7 +247,9 @@ def load_datasets(args: TrainArguments, training_args: "InfoPOConfig") -> "tuple
         train_dataset = family.make_dataset("train", args.num_tasks, seed=training_args.seed)
     else:
         train_dataset = _load_dataset(args, "dataset", args.dataset_train_split)
-    if training_args.eval_strategy == "no":
+    evaluates = training_args.eval_strategy != "no"
+    check_needed("eval_dataset", args.eval_dataset, evaluates, "`eval_strategy`, for example 'steps'")
+    if not evaluates:
         return train_dataset, None
     if args.eval_dataset is not None:
         return train_dataset, _load_dataset(args, "eval_dataset", args.dataset_test_split)
