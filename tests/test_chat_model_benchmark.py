@@ -12,11 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 pytest.importorskip("peft")
 
-from benchmarks.chat_model import gains
+from benchmarks.chat_model import gains, training_page
 from benchmarks.chat_model import train as training
 from benchmarks.chat_model.gains_page import markdown_page
 from benchmarks.chat_model.reduced import REDUCED
-from benchmarks.learning.settings import Sizes
+from benchmarks.learning.arms import TITLES
+from benchmarks.learning.results import write_atomically
 from benchmarks.learning.warm_start import demonstrations
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import build_policy, build_tokenizer
@@ -46,13 +47,18 @@ def test_the_page_of_gains_is_made_of_the_result():
 
 
 @pytest.mark.thorough
-def test_a_run_keeps_its_curve_and_dialogues_before_and_after(monkeypatch, tmp_path):
+def test_a_run_keeps_its_log_and_dialogues_before_and_after(monkeypatch, tmp_path):
     tokenizer = build_tokenizer(REDUCED.phrases)
     policy = build_policy(tokenizer)
     monkeypatch.setattr(training, "load_warm_start", lambda sizes, device, cache: (policy, tokenizer))
-    sizes = Sizes(steps=2, eval_steps=1, num_prompts=2, num_generations=2, num_held_out=4)
+    sizes = training.ChatSizes(steps=2, num_prompts=2, num_generations=2, num_held_out=4)
     result = training.train("agreement", 0, sizes, cache=tmp_path)
-    assert [point["step"] for point in result["curve"]] == [0, 1, 2]
-    assert len(result["before"]) == len(result["after"]) == training.NUM_DIALOGUES
-    assert any("lora_" in name for name, _ in policy.named_parameters())  # which is what plays afterwards
+    assert len(result["log"]) == 2
+    assert all(entry["reward"] is not None and entry["seconds"] > 0 for entry in result["log"])
+    assert len(result["before"]["dialogues"]) == len(result["after"]["dialogues"]) == training.NUM_DIALOGUES
+    assert any("lora_" in name for name, _ in policy.named_parameters())  # which is what was measured afterwards
     assert result["settings"] == training.run_settings("agreement", 0, sizes)
+    write_atomically(training.result_path("agreement", 0, tmp_path), json.dumps(result))
+    [(arm, runs)] = training.read_runs(tmp_path).items()
+    page = training_page.markdown_page({"grpo": runs, arm: runs})
+    assert f"| {TITLES[arm]} | 0 |" in page

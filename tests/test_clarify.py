@@ -106,7 +106,8 @@ class TestPolicies:
         policy = partial(clarify_oracle, questions_per_message=questions_per_message)
         assert all(play(policy, row)[0] == 1.0 for row in rows)
 
-    @pytest.mark.parametrize("persona", ["terse", "chatty", "forgetful", "evasive"])
+    @pytest.mark.quick(2)
+    @pytest.mark.parametrize("persona", ["forgetful", "evasive", "terse", "chatty"])
     def test_oracle_copes_with_every_manner(self, rows, persona):
         make_user = partial(ScriptedUser, persona=persona)
         for questions_per_message in (1, 3):

@@ -574,6 +574,7 @@ class TestPolicies:
     def test_random_fails(self):
         assert mean_reward(RandomPolicy(), cocode_dataset("test", 100)) <= 0.2
 
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("persona", ["terse", "chatty", "forgetful", "evasive"])
     def test_oracle_copes_with_users(self, persona):
         env = CocodeEnv(make_user=partial(ScriptedUser, persona=persona))

@@ -234,7 +234,7 @@ def assert_sound(loop: str, plays: list[Play], may_end: bool = True, **options) 
             forget(trainer)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", LOOPS)
 @bounded(12)
 @given(actions=st.lists(action_lists, min_size=4, max_size=4))
@@ -285,7 +285,7 @@ def test_no_reply_ends_a_run_without_its_place(what):
     assert len(str(error)) < 1000
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("template", ["qwen2_5", "qwen3_5_nothink", "qwen3_5_think"])
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
 @bounded(3)

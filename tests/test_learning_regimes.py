@@ -43,11 +43,11 @@ class TestRegimes:
         regime = REGIMES[regime_name]
         family = FAMILIES[regime.family]
         tokenizer = build_tokenizer(family.phrases)
-        tasks = family.make_dataset("test", 40, **regime.dataset)
+        tasks = family.make_dataset("test", 20, **regime.dataset)
         make_environment = partial(family.make_environment, **regime.environment)
         own = evaluate(family.oracle, {"user": make_environment}, tasks, max_turns=20, show_progress=False)
         talks = [record["messages"] for record in own.records]
-        talks += demonstrations(family, regime.habits, 80, seed=0)["messages"]
+        talks += demonstrations(family, regime.habits, 40, seed=0)["messages"]
         for messages in talks:
             text = tokenizer.apply_chat_template(messages, tokenize=False)
             ids = tokenizer.encode(text, add_special_tokens=False)

@@ -268,12 +268,14 @@ def test_what_a_group_is_asked_in_common_is_shown_once(chromium, tmp_path):
         page.locator("#list button").first.click()
         page.wait_for_selector(".rollout")
         shown = page.locator("#group > .prompt").all_inner_texts()
-        assert len(shown) == 1 and "i need a table please" in shown[0]
+        assert len(shown) == 1
+        assert "i need a table please" in shown[0]
         own = [rollout.locator(".prompt").all_inner_texts() for rollout in page.locator(".rollout").all()]
         assert [len(texts) for texts in own] == [1, 1, 1, 1]
         assert all(word in text for [text], word in zip(own, ("hello", "good day", "hi", "hey"), strict=True))
 
 
+@pytest.mark.thorough
 def test_a_run_without_gains_says_so(chromium, small):
     with opened(chromium, small) as page:
         page.locator("select[name=run]").select_option("1")
@@ -285,6 +287,7 @@ def test_a_run_without_gains_says_so(chromium, small):
         assert page.locator(".measure.gain").count() == page.locator(".open").count() == 0
 
 
+@pytest.mark.thorough
 def test_the_keyboard_is_enough(chromium, small):
     with opened(chromium, small) as page:
         titles = []
@@ -307,6 +310,7 @@ def test_the_keyboard_is_enough(chromium, small):
 
 
 @pytest.mark.quick(1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(chromium, small, scheme):
     with opened(chromium, small, viewport=PHONE, color_scheme=scheme, has_touch=True) as page:

@@ -144,7 +144,7 @@ def test_a_user_who_fails_is_asked_again_and_then_stops_the_run(fault):
     assert KEY not in str(e.value)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("text", ["{}", '{"results": []}', "All is well.", '{"results": [{"metExpectation": true}]}'])
 def test_a_judge_who_does_not_judge_stops_the_run(endpoint, text):
     endpoint.answer = lambda request: (

@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRPO against InfoPO with a chat model of 135 million parameters and LoRA, on a reduced clarify task.
 
-    python -m benchmarks.chat_model.train --arms grpo agreement --seeds 0 1 2 --device cuda
+    python -m benchmarks.chat_model.train --seeds 0 1 2      # train: half an hour a run on one core
+    python -m benchmarks.chat_model.train --table            # write the page in the docs from the committed results
 
-One run after the other: about ten minutes each on a GPU, more than an hour on a CPU. What is done is not run again.
-Several of these commands, with different seeds, can share a GPU.
+One run after the other. What is done is not run again. Several of these commands, with different seeds, can run at a
+time.
 """
 
 import json
+import os
+import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import torch
@@ -22,54 +26,86 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import SFTConfig, SFTTrainer, TrlParser
 
+from trl_infopo import InfoPOConfig
 from trl_infopo.evaluation import evaluate
 from trl_infopo.scripts.tiny_agent import CHAT_TEMPLATE, RESPONSE_TEMPLATE
 
 from ..learning.arms import ARMS
-from ..learning.results import run_unless_done, versions
-from ..learning.run import prepare_process, train_and_measure
-from ..learning.settings import SHARED_OPTIONS, Sizes
+from ..learning.families import QUESTIONS
+from ..learning.results import read_result, rounded, run_unless_done, versions, write_atomically
+from ..learning.run import prepare_process
+from ..learning.settings import SHARED_OPTIONS
 from ..learning.warm_start import demonstrations
 from ..meters import device_name
 from .gains import ROOT, load_models
 from .reduced import REDUCED
+from .training_page import Runs, markdown_page
 
 
 RESULTS = ROOT / "benchmarks" / "results" / "chat_model_training"
 CACHE = RESULTS / ".cache"
+DOCS = ROOT / "docs" / "chat_model_training.md"
 
 
-SIZES = Sizes(
-    warm_start_steps=80,
-    num_demonstrations=1280,
-    steps=24,
-    eval_steps=8,
-    num_prompts=4,
-    num_generations=8,
-    num_held_out=64,
-)
-NUM_DIALOGUES = 3  # about held-out tasks, before and after
+@dataclass(frozen=True)
+class ChatSizes:
+    """
+    How much of everything.
+
+    Attributes:
+        warm_start_steps (`int`, *optional*, defaults to `40`):
+            Steps of the supervised warm start, each on 8 dialogues.
+        num_demonstrations (`int`, *optional*, defaults to `320`):
+            Number of dialogues that the warm start draws from.
+        steps (`int`, *optional*, defaults to `20`):
+            Steps of reinforcement learning.
+        num_prompts (`int`, *optional*, defaults to `4`):
+            Groups in a step.
+        num_generations (`int`, *optional*, defaults to `4`):
+            Rollouts in a group.
+        num_held_out (`int`, *optional*, defaults to `64`):
+            Held-out tasks.
+    """
+
+    warm_start_steps: int = 40
+    num_demonstrations: int = 320
+    steps: int = 20
+    num_prompts: int = 4
+    num_generations: int = 4
+    num_held_out: int = 64
+
+
+SIZES = ChatSizes()
+NUM_DIALOGUES = 3  # of the held-out tasks, kept in the result
 WARM_START_OPTIONS = {
-    "per_device_train_batch_size": 16,
+    "per_device_train_batch_size": 8,
     "learning_rate": 1e-4,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 5,
     "assistant_only_loss": True,
 }
+LIMITS = {"max_turns": 6, "max_completion_length": 224}
 TRAINING_OPTIONS = {
-    "max_turns": 8,
-    "max_completion_length": 288,
-    "generation_kwargs": {"max_new_tokens": 40},  # of one action; the longest of a batch decides how long all take
+    **LIMITS,
+    "generation_kwargs": {"max_new_tokens": 56},  # of one action, a proposal takes 43; the longest delays its batch
     "learning_rate": 5e-4,
     "lr_scheduler_type": "constant",
-    "num_generations_eval": 1,
-    "log_information_gain": True,
-    "disable_tqdm": False,  # a step takes seconds on a GPU, minutes on a CPU
+    "logging_steps": 1,
+    "disable_tqdm": False,  # a step takes seconds on a GPU, a minute and more on a CPU
 }
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+LOGGED = {
+    "reward": "reward",
+    "tied_groups": "frac_reward_zero_std",
+    "gate": "infopo/gate/mean",
+    "gain": "infopo/information_gain/mean",
+    "intrinsic_share": "infopo/intrinsic_share",
+    "turns": "infopo/turns/mean",
+    "seconds": "step_time",
+}
 
 
-def run_settings(arm_name: str, seed: int, sizes: Sizes, device: str = "cpu") -> dict:
+def run_settings(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu") -> dict:
     """All that a result depends on, besides the code. A result with other settings is another result."""
     return {
         "arm": arm_name,
@@ -93,7 +129,9 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
     return tokenizer
 
 
-def load_warm_start(sizes: Sizes, device: str, cache: Path = CACHE) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_warm_start(
+    sizes: ChatSizes, device: str, cache: Path = CACHE
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The policy that all runs start from: taught the form of the game by a demonstrator who asks at random."""
     made_of = [WARM_START_OPTIONS, sizes.warm_start_steps, sizes.num_demonstrations]
     path = cache / f"warm_start-{sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
@@ -105,7 +143,7 @@ def load_warm_start(sizes: Sizes, device: str, cache: Path = CACHE) -> tuple[Pre
     return model, prepare_tokenizer(AutoTokenizer.from_pretrained(path))
 
 
-def make_warm_start(sizes: Sizes, device: str, path: Path) -> None:
+def make_warm_start(sizes: ChatSizes, device: str, path: Path) -> None:
     set_seed(0)
     tokenizer, [model] = load_models(device, torch.float32)
     with TemporaryDirectory() as output_dir:
@@ -126,29 +164,54 @@ def make_warm_start(sizes: Sizes, device: str, path: Path) -> None:
     temporary.rename(path)
 
 
-def play(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[dict]:
-    """Dialogues about the first held-out tasks, decoded greedily."""
-    evaluation = evaluate(
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_tasks: int) -> dict:
+    """Held-out tasks, each sampled once. The draws are those of the task, so that policies are compared in pairs."""
+    tasks = REDUCED.make_dataset("test", num_tasks)
+    records = evaluate(
         (model, tokenizer),
         {"user": REDUCED.make_environment},
-        REDUCED.make_dataset("test", NUM_DIALOGUES),
-        max_turns=TRAINING_OPTIONS["max_turns"],
-        max_completion_length=TRAINING_OPTIONS["max_completion_length"],
+        tasks,
+        temperature=1.0,
+        batch_size=num_tasks,
         show_progress=False,
-    )
-    return [{"reward": record["reward"], "messages": record["messages"]} for record in evaluation.records]
+        **LIMITS,
+    ).records
+    kinds = [
+        REDUCED.classify(row, record["messages"][len(row["prompt"]) :])
+        for row, record in zip(tasks, records, strict=True)
+    ]
+    return {
+        "success": fmean(record["reward"] == 1.0 for record in records),
+        "reward": fmean(record["reward"] for record in records),
+        "questions": {kind: fmean(asked.count(kind) for asked in kinds) for kind in QUESTIONS},
+        "dialogues": [
+            {"reward": record["reward"], "messages": record["messages"]} for record in records[:NUM_DIALOGUES]
+        ],
+    }
 
 
-def train(arm_name: str, seed: int, sizes: Sizes, device: str = "cpu", cache: Path = CACHE) -> dict:
+def measure_warm_start(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sizes: ChatSizes, cache: Path
+) -> dict:
+    """The same for the policy that all runs start from, measured once."""
+    settings = [WARM_START_OPTIONS, asdict(sizes), LIMITS]
+    path = cache / f"warm_start-{sha256(json.dumps(settings).encode()).hexdigest()[:12]}.json"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            write_atomically(path, json.dumps(measure(model, tokenizer, sizes.num_held_out)))
+    return json.loads(path.read_text())
+
+
+def train(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu", cache: Path = CACHE) -> dict:
     """
-    Train, and measure on the way.
+    Train, and measure before and after.
 
     Args:
         arm_name (`str`):
             Key of `ARMS`.
         seed (`int`):
             Seed of tasks, adapters and sampling.
-        sizes ([`Sizes`]):
+        sizes ([`ChatSizes`]):
             How much of everything.
         device (`str`, *optional*, defaults to `"cpu"`):
             Where to train, `"cpu"` or `"cuda"`.
@@ -160,26 +223,47 @@ def train(arm_name: str, seed: int, sizes: Sizes, device: str = "cpu", cache: Pa
     """
     settings = run_settings(arm_name, seed, sizes, device)
     model, tokenizer = load_warm_start(sizes, device, cache)
-    before = play(model, tokenizer)
-    measured_values = train_and_measure(
-        ARMS[arm_name].trainer,
-        REDUCED,
-        settings["options"],
-        seed,
-        sizes,
-        model=model,
-        processing_class=tokenizer,
-        peft_config=LoraConfig(**LORA),
-    )
-    # The adapter was put into the model's own layers
-    after = play(model, tokenizer)
+    before = measure_warm_start(model, tokenizer, sizes, cache)
+    start = time.perf_counter()
+    set_seed(seed)
+    with TemporaryDirectory() as output_dir:
+        trainer = ARMS[arm_name].trainer(
+            model=model,
+            args=InfoPOConfig(
+                output_dir=output_dir,
+                seed=seed,
+                max_steps=sizes.steps,
+                per_device_train_batch_size=sizes.num_prompts * sizes.num_generations,
+                num_generations=sizes.num_generations,
+                masked_feedback=REDUCED.placeholder,
+                **{**SHARED_OPTIONS, **settings["options"]},
+            ),
+            train_dataset=REDUCED.make_dataset("train", sizes.num_prompts * sizes.steps, seed),
+            environment_factory=REDUCED.make_environment,
+            processing_class=tokenizer,
+            peft_config=LoraConfig(**LORA),
+        )
+        trainer.train()
+    seconds = time.perf_counter() - start
+    log = [{name: entry.get(key) for name, key in LOGGED.items()} for entry in trainer.state.log_history[:-1]]
     return {
         "settings": settings,
         "device": device_name(device),
         "versions": versions(),
-        **measured_values,
+        "seconds": round(seconds),
+        "log": rounded(log),
         "before": before,
-        "after": after,
+        "after": measure(model, tokenizer, sizes.num_held_out),  # the adapter is in the model's own layers
+    }
+
+
+def read_runs(results: Path = RESULTS) -> Runs:
+    """All whole results, by arm and seed."""
+    paths = {arm: sorted((results / arm).glob("*.json"), key=lambda path: int(path.stem)) for arm in ARMS}
+    return {
+        arm: {int(path.stem): result for path in of_arm if (result := read_result(path)) is not None}
+        for arm, of_arm in paths.items()
+        if of_arm
     }
 
 
@@ -196,10 +280,18 @@ class TrainArguments:
     steps: int = field(default=SIZES.steps, metadata={"help": "Steps of reinforcement learning."})
     device: str = field(default="cpu", metadata={"help": "Where to train.", "choices": ["cpu", "cuda"]})
     results: str = field(default=str(RESULTS), metadata={"help": "Directory of the results."})
+    table: bool = field(
+        default=False,
+        metadata={"help": "Train nothing, and write `docs/chat_model_training.md` from the results in place."},
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     [args] = TrlParser(TrainArguments, prog="python -m benchmarks.chat_model.train").parse_args_and_config(argv)
+    if args.table:
+        DOCS.write_text(markdown_page(read_runs(Path(args.results))))
+        print(f"Written to {os.path.relpath(DOCS)}")
+        return
     prepare_process()
     sizes = replace(SIZES, steps=args.steps)
     for run in tqdm([(arm, seed) for seed in args.seeds for arm in args.arms], unit="run"):
