@@ -17,7 +17,7 @@ from hypothesis import settings
 os.environ.update(OMP_NUM_THREADS="1", TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1")
 
 # No deadline: a busy machine is no failure
-settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("default", deadline=None, max_examples=30)
 settings.load_profile("default")
 
 if version("trl").startswith("1.15."):

@@ -101,7 +101,8 @@ def random_policy(rng):
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("questions_per_message", [1, 2, 3, 7])
+    @pytest.mark.quick(2)
+    @pytest.mark.parametrize("questions_per_message", [1, 7, 2, 3])
     def test_oracle_is_always_right(self, rows, questions_per_message):
         policy = partial(clarify_oracle, questions_per_message=questions_per_message)
         assert all(play(policy, row)[0] == 1.0 for row in rows)

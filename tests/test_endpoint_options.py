@@ -53,7 +53,7 @@ ECHOES = {
 
 
 class TestSecrets:
-    @pytest.mark.quick(40)
+    @pytest.mark.quick(24)
     @both
     @pytest.mark.parametrize("where", ["error", "refusal", "body", "redirect"])
     @pytest.mark.parametrize("echo", ECHOES)

@@ -312,6 +312,7 @@ def assert_logged(loop: str, plays: list[Play]) -> None:
                 assert repr(arguments) == repr(sampled)  # NaN as well
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
 @bounded(6)
 @given(calls=st.lists(odd_calls, min_size=4, max_size=4), results=st.lists(any_result, min_size=4, max_size=4))

@@ -207,6 +207,7 @@ class TestPolicies:
     def test_oracle_solves_every_kind(self, rows):
         assert min(mean_by_kind(helpdesk_oracle, rows).values()) >= 0.95
 
+    @pytest.mark.quick(3)
     @pytest.mark.parametrize("persona", PERSONAS)
     def test_oracle_copes_with_every_persona(self, rows, persona):
         env = HelpdeskEnv(partial(ScriptedUser, persona=persona))

@@ -43,11 +43,11 @@ class TestRegimes:
         regime = REGIMES[regime_name]
         family = FAMILIES[regime.family]
         tokenizer = build_tokenizer(family.phrases)
-        tasks = family.make_dataset("test", 20, **regime.dataset)
+        tasks = family.make_dataset("test", 10, **regime.dataset)
         make_environment = partial(family.make_environment, **regime.environment)
         own = evaluate(family.oracle, {"user": make_environment}, tasks, max_turns=20, show_progress=False)
         talks = [record["messages"] for record in own.records]
-        talks += demonstrations(family, regime.habits, 40, seed=0)["messages"]
+        talks += demonstrations(family, regime.habits, 30, seed=0)["messages"]
         for messages in talks:
             text = tokenizer.apply_chat_template(messages, tokenize=False)
             ids = tokenizer.encode(text, add_special_tokens=False)
@@ -57,7 +57,7 @@ class TestRegimes:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_demonstrations_follow_from_the_seed(family):
-    one, same, other = (demonstrations(FAMILIES[family], {}, 40, seed)["messages"][:] for seed in (0, 0, 1))
+    one, same, other = (demonstrations(FAMILIES[family], {}, 20, seed)["messages"][:] for seed in (0, 0, 1))
     assert one == same
     assert one != other
 

@@ -39,7 +39,7 @@ ESTIMATORS = ["log_ratio", "kl"]
 # ----------------------------------------------------------------------------------- long trajectories, in pieces
 
 
-@pytest.mark.quick(13)
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", TREE_MODELS)
 def test_gains_do_not_depend_on_how_branches_are_packed(name, estimator):
@@ -96,6 +96,7 @@ class LargestTensor(TorchDispatchMode):
         return output
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_tensor_grows_with_the_square_of_the_length(engine, estimator, monkeypatch):
@@ -244,6 +245,7 @@ def test_more_work_on_another_process_leaves_the_gains_alone(engine, estimator):
     assert len(more_forwards) > len(forwards)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("branch_tokens", [engines.BRANCH_TOKENS, 12])
 @pytest.mark.parametrize("with_factual_logps", [False, True])
 @pytest.mark.parametrize("engine", ENGINES)

@@ -374,7 +374,7 @@ def test_what_takes_long_is_said(tmp_path, monkeypatch, capsys):
     class Slow(Tools):
         async def sleep(self) -> str:
             """Sleep a little."""
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
             return "slept"
 
     monkeypatch.setattr(_progress, "PATIENCE", 0.05)

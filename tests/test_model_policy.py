@@ -26,7 +26,8 @@ def ask_dataset(n):
     return [{"prompt": [{"role": "user", "content": f"book {'please ' * i}paris"}]} for i in range(n)]
 
 
-@pytest.mark.parametrize("environment", ["tools", "user and tools"])
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("environment", ["user and tools", "tools"])
 def test_neither_batch_nor_interruption_changes_what_is_sampled(tiny, tmp_path, environment):
     if environment == "tools":
         users, dataset = {"user": AskEnvironment}, ask_dataset(5)

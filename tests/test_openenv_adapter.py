@@ -204,7 +204,7 @@ def test_seeds_to_train_on_are_not_those_to_evaluate_on(urls):
 # ---- training
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("mode", "coef"), [("tools", 0.5), ("action", 0.5), ("text", 0.5), ("text", 0.0)])
 def test_two_steps(urls, tmp_path, mode, coef):
     spec = OpenEnvSpec(urls[mode], mode=mode, num_tasks=4, default_reward=0.0, prompt="Find the word. ")

@@ -41,6 +41,7 @@ def need_packages(environment: str) -> None:
         pytest.importorskip("textarena")
 
 
+@pytest.mark.quick(7)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe_is_dry_run(recipe, tmp_path, monkeypatch, capsys):
     options = yaml.safe_load(recipe.read_text())

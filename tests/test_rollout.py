@@ -398,7 +398,7 @@ def test_users_who_take_too_long_end_the_run(event_loop, shop):
 def test_a_user_who_blocks_the_event_loop_is_a_clear_error(monkeypatch):
     class BlockingUser:
         async def reply(self, messages):
-            time.sleep(5)
+            time.sleep(2.5)
 
     monkeypatch.setattr("trl_infopo.calls.GRACE", 0.5)
     thread, loop, ready = start_event_loop_in_daemon()

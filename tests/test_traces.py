@@ -87,7 +87,7 @@ def test_advantages_are_those_that_train(tmp_path, monkeypatch):
                     assert turn["information_advantage"] == fused.information_advantages[i, k]
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("mode", ["environment", "tools", "plain"])
 @pytest.mark.parametrize("coef", [0.0, 0.5])
 def test_rollouts_without_gains_are_traced_too(tmp_path, mode, coef):

@@ -57,7 +57,7 @@ class ChatSizes:
             Steps of the supervised warm start, each on 8 dialogues.
         num_demonstrations (`int`, *optional*, defaults to `320`):
             Number of dialogues that the warm start draws from.
-        steps (`int`, *optional*, defaults to `20`):
+        steps (`int`, *optional*, defaults to `12`):
             Steps of reinforcement learning.
         num_prompts (`int`, *optional*, defaults to `4`):
             Groups in a step.
@@ -69,7 +69,7 @@ class ChatSizes:
 
     warm_start_steps: int = 40
     num_demonstrations: int = 320
-    steps: int = 20
+    steps: int = 12
     num_prompts: int = 4
     num_generations: int = 4
     num_held_out: int = 64
@@ -88,7 +88,7 @@ LIMITS = {"max_turns": 6, "max_completion_length": 224}
 TRAINING_OPTIONS = {
     **LIMITS,
     "generation_kwargs": {"max_new_tokens": 56},  # of one action, a proposal takes 43; the longest delays its batch
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
     "logging_steps": 1,
     "disable_tqdm": False,  # a step takes seconds on a GPU, a minute and more on a CPU
@@ -194,7 +194,7 @@ def measure_warm_start(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sizes: ChatSizes, cache: Path
 ) -> dict:
     """The same for the policy that all runs start from, measured once."""
-    settings = [WARM_START_OPTIONS, asdict(sizes), LIMITS]
+    settings = [WARM_START_OPTIONS, sizes.warm_start_steps, sizes.num_demonstrations, sizes.num_held_out, LIMITS]
     path = cache / f"warm_start-{sha256(json.dumps(settings).encode()).hexdigest()[:12]}.json"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
