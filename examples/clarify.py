@@ -11,7 +11,8 @@
 Train an agent to find out what a user wants before it proposes something.
 
 The request says only what kind of thing is wanted: a trip, a table, a gift. Some wishes are hidden and weigh more than
-others, and the agent asks for them in plain text. The settings are the paper's for user-centric games.
+others, and the agent asks for them in plain text. The coefficient and the temperature of the
+gate are the paper's for user-centric games.
 
 ```bash
 python examples/clarify.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir clarify-agent
@@ -51,7 +52,11 @@ class ScriptArguments:
         },
     )
     user_base_url: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible endpoint of `user_model`. If `None`, OpenAI's."}
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of `user_model`. If not set, the environment variable "
+            "OPENAI_BASE_URL, or else OpenAI's."
+        },
     )
 
     def __post_init__(self):

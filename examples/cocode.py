@@ -11,7 +11,7 @@
 Train an agent to ask how a function should behave before writing it.
 
 The request is vague, the user knows the details, and hidden tests score the code, which runs in a sandbox. The
-settings are the paper's for collaborative coding.
+coefficient and the temperature of the gate are the paper's for collaborative coding.
 
 ```bash
 python examples/cocode.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir cocode-agent
@@ -51,7 +51,11 @@ class ScriptArguments:
         },
     )
     user_base_url: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible endpoint of `user_model`. If `None`, OpenAI's."}
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of `user_model`. If not set, the environment variable "
+            "OPENAI_BASE_URL, or else OpenAI's."
+        },
     )
 
     def __post_init__(self):

@@ -11,7 +11,8 @@
 Train an agent to serve the customers of a shop, with its database and by its rules.
 
 It talks with the customer, looks things up and changes them with tools; the reward is 1 only if the database ends as
-it should and the customer was told what they need to know. The settings are the paper's for tool decisions.
+it should and the customer was told what they need to know. The coefficient and the
+temperature of the gate are the paper's for tool decisions.
 
 ```bash
 python examples/helpdesk.py --model_name_or_path Qwen/Qwen3-0.6B --output_dir helpdesk-agent
@@ -51,7 +52,11 @@ class ScriptArguments:
         },
     )
     user_base_url: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible endpoint of `user_model`. If `None`, OpenAI's."}
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of `user_model`. If not set, the environment variable "
+            "OPENAI_BASE_URL, or else OpenAI's."
+        },
     )
 
     def __post_init__(self):

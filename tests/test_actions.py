@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from test_misbehaviour import Echo, calls, logged, play
 from tiny_agents import AskEnvironment
+from trainer_helpers import dataset, make_trainer
 
 from trl_infopo import evaluate
 from trl_infopo.evaluation import pass_hat_k
@@ -159,3 +160,44 @@ def test_trials_of_the_tasks_have_their_pass_hat_k():
         console.print(evaluation.table())
     assert re.search(r"success +pass\^2 +reward", capture.get())
     assert re.search(r"0\.75 ±0\.\d\d +0\.50 +0\.75", capture.get())
+
+
+class Sometimes(Listener):
+    """Measures a number in its first few episodes only, or only in later ones."""
+
+    episodes, measured = 0, range(0)
+
+    def get_reward(self) -> float:
+        if Sometimes.episodes in Sometimes.measured:
+            self.metrics = {"chance": 1.0}
+        else:
+            self.metrics = {}
+        Sometimes.episodes += 1
+        return 1.0
+
+
+@pytest.mark.parametrize("measured", [range(4), range(4, 8), range(8, 10)])
+def test_a_number_that_few_episodes_have_is_in_the_table_where_it_belongs(tmp_path, monkeypatch, measured):
+    """Two steps of four rollouts, and an evaluation of two."""
+    monkeypatch.setattr(Sometimes, "episodes", 0)
+    monkeypatch.setattr(Sometimes, "measured", measured)
+    options = {"log_completions": True, "max_steps": 2, "per_device_eval_batch_size": 2, "num_generations_eval": 1}
+    options |= {"per_device_train_batch_size": 4, "num_generations": 2}
+    trainer = make_trainer(tmp_path, "environment", environment_factory=Sometimes, options=options)
+    trainer.train()
+    trainer.evaluate(dataset().select(range(2)))
+    assert Sometimes.episodes == 10
+    column = list(trainer._logs["extra"]["chance"])
+    assert len(column) == len(trainer._logs["prompt"])
+    seen = range(10 - len(column), 10)
+    assert [value is not None for value in column] == [episode in measured for episode in seen]
+
+
+def test_a_metric_does_not_take_a_column_of_the_table(tmp_path):
+    class Named(Listener):
+        def get_reward(self) -> float:
+            self.metrics = {"gate": 1.0}
+            return 1.0
+
+    with pytest.raises(ValueError, match="`Named.metrics` has 'gate', which is a column of the completions table"):
+        play(tmp_path, Named, ["hello"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig
 from tiny_agents import make_model, make_tokenizer
-from trainer_helpers import assert_equal_parameters, make_trainer
+from trainer_helpers import assert_equal_parameters, dataset, make_trainer
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
@@ -226,6 +226,20 @@ def test_rollouts_are_saved_only_between_two_uses(tmp_path):
     assert has_rollouts == {"1", "3"}
     run(tmp_path, mode="plain")  # over the same directories
     assert not list(tmp_path.glob("checkpoint-*/rollouts_0.pt"))
+
+
+def test_a_shorter_step_at_the_end_of_an_epoch_is_no_loss_of_rollouts(tmp_path, caplog):
+    """An epoch has one batch of rollouts in three parts, and so a step of two and a step of one."""
+    options = {"steps_per_generation": 3, "gradient_accumulation_steps": 2, "max_steps": 4}
+    options |= {"per_device_train_batch_size": 4, "num_generations": 4}
+    rows = dataset().select(range(3))
+    whole = make_trainer(tmp_path / "whole", "plain", options=OPTIONS | options, train_dataset=rows)
+    whole.train()
+    resumed = make_trainer(tmp_path / "resumed", "plain", options=OPTIONS | options, train_dataset=rows)
+    with caplog.at_level(logging.WARNING):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    assert "two uses" not in caplog.text
+    assert_equal_parameters(whole, resumed)
 
 
 def test_an_interrupted_trainer_resumes_as_a_new_one_does(tmp_path):

@@ -5,6 +5,7 @@
 import math
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -571,6 +572,29 @@ def test_a_template_that_is_not_prefix_preserving_is_replaced_or_refused(tmp_pat
             processing_class=tokenizer,
             environment_factory=TalkEnvironment,
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "is_sharded", "together"),
+    [
+        ({"use_vllm": False}, True, True),
+        ({"use_vllm": False}, False, False),
+        ({"vllm_mode": "server"}, False, True),
+        ({"vllm_mode": "colocate"}, True, False),
+        ({"vllm_mode": "colocate", "vllm_tensor_parallel_size": 2}, False, True),
+        ({"vllm_mode": "colocate", "vllm_enable_sleep_mode": True}, True, True),  # which gathers the weights again
+        ({"vllm_mode": "colocate", "vllm_enable_sleep_mode": True}, False, False),
+    ],
+)
+def test_no_process_waits_for_one_that_has_no_more_to_say(tmp_path, monkeypatch, options, is_sharded, together):
+    trainer = make_trainer(tmp_path, TalkEnvironment)
+    assert not trainer._generates_together()
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
+    monkeypatch.setattr(trainer, "_dist", SimpleNamespace(is_zero3=is_sharded, is_fsdp=False))
+    for name, value in {"use_vllm": True, "vllm_tensor_parallel_size": 1, **options}.items():
+        setattr(trainer, name, value)
+        setattr(trainer.args, name, value)
+    assert trainer._generates_together() == together
 
 
 def test_user_concurrency_is_at_least_one(tmp_path):

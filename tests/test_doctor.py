@@ -5,6 +5,7 @@
 import io
 import itertools
 import json
+import sqlite3
 import sys
 
 import pytest
@@ -184,6 +185,38 @@ class TestPolicy:
 def test_bad_argument_is_a_clear_error(options, message):
     with pytest.raises(ValueError, match=message):
         check_environment(Healthy, **{"dataset": ROWS, **options})
+
+
+def test_what_belongs_to_its_thread_is_healthy_without_a_limit():
+    """A training without `feedback_timeout` runs tools on the thread that has made the environment."""
+
+    class Database(Healthy):
+        def reset(self, *args, **kwargs):
+            self.connection = sqlite3.connect(":memory:")
+            return super().reset(*args, **kwargs)
+
+        def count(self, word: str) -> str:
+            """
+            Count.
+
+            Args:
+                word: A word.
+            """
+            return f"{len(word)} letters, {self.connection.execute('select 1').fetchone()[0]} row"
+
+    assert check_environment(Database, ROWS, feedback_timeout=None).is_healthy
+    checkup = check_environment(Database, ROWS)
+    [finding] = [finding for finding in checkup.findings if finding.name == "`count` raises"]
+    assert "`feedback_timeout=None`" in finding.way_out
+
+
+def test_a_prompt_may_show_calls():
+    call = {"type": "function", "function": {"name": "look", "arguments": {}}}
+    shown = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    shown += [{"role": "tool", "name": "look", "content": "nothing"}, {"role": "user", "content": "Hello."}]
+    checkup = check_environment(Healthy, [{**row, "prompt": shown} for row in ROWS])
+    assert checkup.num_episodes == 16
+    assert checkup.is_healthy, checkup.findings
 
 
 def test_report_says_what_was_seen_and_the_way_out():

@@ -332,6 +332,30 @@ def test_errors_of_an_environment_keep_their_traceback(tiny_path, tmp_path, monk
         cli.main(["eval", "--policies", f"tiny={tiny_path}", "--num_tasks", "1", "--output_dir", str(tmp_path)])
 
 
+def test_mistakes_in_an_environment_of_ours_are_one_line(tiny_path, tmp_path, capsys):
+    options = ["--num_tasks", "1", "--output_dir", str(tmp_path), "--environment_kwargs", '{"silence": 2}']
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "--policies", f"tiny={tiny_path}", *options])
+    assert "`silence` is 2" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_matrix_keeps_other_policies_of_the_same_tasks(tmp_path):
+    path = tmp_path / "user_shift.json"
+    for task, users, policy in (
+        (("booking", "test"), ["plain"], "a"),
+        (("booking", "test"), ["terse", "plain"], "b"),
+        (("clarify", "test"), ["plain"], "c"),
+    ):
+        before = json.loads(path.read_text()) if path.exists() else None
+        eval_script.write_matrix(path, *task, users, {policy: {users[0]: {"success": 1.0}}})
+    assert before["users"] == ["plain", "terse"]
+    assert list(before["policies"]) == ["a", "b"]
+    assert json.loads(path.read_text())["policies"].keys() == {"c"}
+    path.write_text("{")
+    eval_script.write_matrix(path, "clarify", "test", ["plain"], {"d": {}})
+    assert json.loads(path.read_text())["policies"] == {"d": {}}
+
+
 def test_language_model_users(monkeypatch):
     pytest.importorskip("openai")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

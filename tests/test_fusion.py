@@ -16,6 +16,7 @@ from trl_infopo.fusion import (
     Agreement,
     fuse_advantages,
     gain_reward_correlation,
+    group_gates,
     normalize_information_gain,
     variance_gate,
 )
@@ -415,6 +416,15 @@ def test_groups_that_tie_have_no_correlation(tied, others, rewards_tie):
     tied, others = torch.full((len(others),), tied), torch.tensor(others)
     rewards, gains = (tied, others) if rewards_tie else (others, tied)
     assert gain_reward_correlation(gains[:, None], rewards, len(others)).isnan().all()
+
+
+@given(st.floats(-1e4, 1e4, width=32), st.integers(2, 40))
+def test_groups_that_tie_do_so_whatever_the_value(tied, num_generations):
+    """Its mean, in float32, may differ from it."""
+    rewards = torch.full((num_generations,), tied)
+    reward_std, gates = group_gates(rewards, num_generations, 1e-6)
+    assert (reward_std == 0).all()
+    assert (gates == 0.5).all()
 
 
 def test_small_rewards_correlate_as_large_ones_do():

@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOTrainer
 
 from trl_infopo import InfoPOTrainer, infopo_trainer
+from trl_infopo.causal_lm import CausalLM
 
 
 # ---- GRPO is contained
@@ -167,7 +168,19 @@ def test_old_logps_save_the_factual_forward_where_they_are_exact(tmp_path, monke
     scores.calls.clear()
     model = make_model(make_tokenizer(), attention_dropout=0.1)
     make_trainer(tmp_path / "3", "rollout_func", model=model, options=options).train()
-    assert scores.calls[0][1]["factual_logps"] is None
+    make_trainer(tmp_path / "4", "rollout_func", options=options | {"neftune_noise_alpha": 5.0}).train()
+    assert [kwargs["factual_logps"] for _, kwargs, _ in scores.calls[:: len(scores.calls) - 1]] == [None, None]
+
+
+def test_a_head_in_float32_is_one_under_mixed_precision(tmp_path):
+    model = make_model(make_tokenizer(), tie_word_embeddings=False)
+    trainer = make_trainer(tmp_path, model=model, options={"cast_lm_head_to_fp32": True})
+    policy = CausalLM(trainer.model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        states = policy.hidden_states([[1, 2, 3]], [(0, 1), (0, 2)])
+        logits = policy.logits(states)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, states.float() @ model.lm_head.weight.T)
 
 
 def test_left_padding_does_not_shift_learned_positions(tmp_path, scores):

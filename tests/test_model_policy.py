@@ -11,7 +11,7 @@ from evaluation_helpers import booking_users, clarify_users, quiet
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 
 from trl_infopo.environments import booking_dataset, clarify_dataset
-from trl_infopo.policies import SeededEpisode
+from trl_infopo.policies import ModelPolicy, SeededEpisode
 from trl_infopo.policies.model import _ModelActor
 from trl_infopo.scripts import tiny_agent
 
@@ -73,6 +73,14 @@ def test_generation_config_of_the_model_does_not_interfere(tiny):
     assert records == expected
     assert model.generation_config is own
     assert own.to_dict() == before
+
+
+def test_who_speaks_otherwise_is_another_policy(tiny):
+    model, tokenizer = tiny
+    other = make_tokenizer()
+    assert ModelPolicy(model, other).description == ModelPolicy(model, tokenizer).description
+    other.chat_template = other.chat_template.replace("<|im_start|>", "<|im_start|>the ")
+    assert ModelPolicy(model, other).description != ModelPolicy(model, tokenizer).description
 
 
 @pytest.mark.parametrize("environment", ["tools", "user"])

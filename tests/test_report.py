@@ -115,7 +115,7 @@ def test_report_is_one_file_without_addresses_to_load_from(tmp_path):
 def test_curves_come_from_the_log_and_else_from_the_traces(tmp_path):
     run_dir = write_traces(tmp_path, 3)
     curves = trace_curves(read_traces(run_dir))
-    assert log_curves(run_dir) == {}
+    assert log_curves(run_dir, 3) == {}
     assert curves["reward"] == [[1, 2, 3], [0.25] * 3]
     assert curves["frac_reward_zero_std"] == [[1, 2, 3], [0.5] * 3]
     assert curves["infopo/turns/mean"] == [[1, 2, 3], [3.0] * 3]
@@ -129,16 +129,23 @@ def test_curves_come_from_the_log_and_else_from_the_traces(tmp_path):
     state = {"global_step": 2, "log_history": history}
     (run_dir / "checkpoint-2" / "trainer_state.json").write_text(json.dumps(state))
     curves = {"reward": [[2], [0.5]], "eval_reward": [[2], [0.75]]}
-    assert log_curves(run_dir) == curves
+    assert log_curves(run_dir, 3) == curves
 
     # The run had ended before, and went on
     (run_dir / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": []}))
     (run_dir / "checkpoint-best").mkdir()
     (run_dir / "checkpoint-best" / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": []}))
-    assert log_curves(run_dir) == curves
+    assert log_curves(run_dir, 3) == log_curves(run_dir, 2) == curves
+
+    # An earlier run had gone further
+    (run_dir / "checkpoint-500").mkdir()
+    stale = {"global_step": 500, "log_history": [{"step": 500, "reward": 9.0}]}
+    (run_dir / "checkpoint-500" / "trainer_state.json").write_text(json.dumps(stale))
+    assert log_curves(run_dir, 2) == curves
+
     (run_dir / "trainer_state.json").write_text("{")
     with pytest.raises(ValueError, match="trainer_state.json' is not what a trainer saves"):
-        log_curves(run_dir)
+        log_curves(run_dir, 2)
 
 
 def test_runs_without_gains_have_the_other_curves(tmp_path):

@@ -134,8 +134,13 @@ def test_datasets_that_are_evaluated_at_one_step_are_all_traced(tmp_path):
     evaluated = {"few": data.select(range(4)), "others": data.select(range(4, 8))}
     trainer = make_trainer(tmp_path, "rollout_func", options={"log_traces": True}, eval_dataset=evaluated)
     trainer.evaluate()
-    prompts = {json.loads(prompt)[0]["content"] for prompt in load_traces(tmp_path)["prompt"]}  # of the last batches
+    traces = load_traces(tmp_path)
+    prompts = {json.loads(prompt)[0]["content"] for prompt in traces["prompt"]}  # of the last batches
     assert all(prompts & {row["prompt"][0]["content"] for row in rows} for rows in evaluated.values())
+    # A group is one task
+    keys = list(zip(traces["group"], traces["rollout"], strict=True))
+    assert sorted(set(keys)) == keys
+    assert len(set(zip(traces["group"], traces["prompt"], strict=True))) == len(set(traces["group"]))
 
 
 def test_off_by_default_and_without_a_trace(tmp_path):
@@ -165,6 +170,17 @@ def test_a_cap_below_the_size_of_a_group_is_an_error(tmp_path):
     InfoPOConfig(**options)
     with pytest.raises(ValueError, match="`max_traces_per_step` is 4 and `num_generations` is 8"):
         InfoPOConfig(**options, log_traces=True)
+
+    with pytest.raises(ValueError, match="`max_traces_per_step` is 8 and `num_generations_eval` is 16"):
+        InfoPOConfig(**options | {"max_traces_per_step": 8}, num_generations_eval=16, log_traces=True)
+
+
+# A column can hold more than 2 GiB of text
+def test_columns_of_text_have_room(tmp_path):
+    train(tmp_path)
+    features = load_traces(tmp_path).features
+    assert features["completion"].dtype == "large_string"
+    assert features["turns"].feature["tokens"].feature.dtype == "large_string"
 
 
 # ---- resuming

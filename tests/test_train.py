@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`trl-infopo train` and `trl-infopo eval` with an environment, a user, tools and rewards of one's own."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from safetensors.torch import load_file
 from tiny_agents import make_agent, tool_call
 
 from trl_infopo import cli
+from trl_infopo.scripts.env import print_messages
 from trl_infopo.scripts.loading import load_rows
 
 
@@ -297,6 +300,24 @@ def test_arguments_of_an_environment_are_in_no_error(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--config", "recipe.yaml", "--environment_kwargs", '{"api_key": "sk-secret"}'])
     assert "sk-secret" not in capsys.readouterr().err
+
+
+def test_arguments_of_a_dataset_are_in_no_error(capsys):
+    options = ["--dataset", "recipe.yaml", "--dataset_kwargs", '{"token": "hf_secret"}']
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--config", "recipe.yaml", *options])
+    error = capsys.readouterr().err
+    assert "`dataset_kwargs` has ['token']" in error
+    assert "hf_secret" not in error
+
+
+def test_calls_in_a_prompt_are_shown_whatever_their_form():
+    console = Console(width=80, record=True, file=io.StringIO())
+    calls = [{"function": {"name": "look", "arguments": arguments}} for arguments in ({"a": 1}, '{"a": 1}')]
+    print_messages([{"role": "assistant", "content": None, "tool_calls": calls}], console)
+    text = console.export_text()
+    assert "look(a=1)" in text
+    assert 'look({"a": 1})' in text
 
 
 def test_what_an_environment_of_ones_own_raises_keeps_its_traceback():

@@ -76,9 +76,10 @@ class WholeCheckpoints:
     def _save_rng_state(self, output_dir):
         super()._save_rng_state(output_dir)
         rollouts = Path(output_dir, f"rollouts_{self.args.process_index}.pt")
-        if self._step % self._generate_every:
+        is_between = self._step % self._generate_every != 0
+        if is_between or self._seems_between:
             saved = {"layout": self._rollout_layout, "step": self._step, "rollouts": self._buffered_inputs}
-            torch.save(saved, rollouts)
+            torch.save(saved if is_between else saved | {"rollouts": None}, rollouts)
         else:
             rollouts.unlink(missing_ok=True)
         # What process 0 does next is to write the trainer's state and to delete old checkpoints
@@ -91,6 +92,8 @@ class WholeCheckpoints:
         rollouts = Path(checkpoint, f"rollouts_{self.args.process_index}.pt")
         if rollouts.is_file():
             saved = torch.load(rollouts, map_location="cpu", weights_only=True)
+            if saved["rollouts"] is None:
+                return
             if saved["layout"] == self._rollout_layout:
                 self._step = saved["step"]
                 self._buffered_inputs = send_to_device(saved["rollouts"], self.accelerator.device)
@@ -101,7 +104,7 @@ class WholeCheckpoints:
                 if value != saved["layout"][name]
             )
             reason = f"are of another layout ({changes})"
-        elif self.state.global_step * self.args.gradient_accumulation_steps % self._generate_every:
+        elif self._seems_between:
             reason = "are not in it"
         else:
             return
@@ -117,6 +120,11 @@ class WholeCheckpoints:
     def _generate_every(self) -> int:
         """Number of forward and backward passes from one sampling of rollouts to the next."""
         return self.args.steps_per_generation * self.num_iterations
+
+    @property
+    def _seems_between(self) -> bool:
+        """Whether the step falls between two uses of the same rollouts, unless an epoch ended with a shorter one."""
+        return self.state.global_step * self.args.gradient_accumulation_steps % self._generate_every != 0
 
     @property
     def _rollout_layout(self) -> dict[str, int]:

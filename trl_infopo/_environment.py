@@ -16,6 +16,10 @@ from .users import ScriptedUser, UserSimulator
 from .users.base import encodable
 
 
+# Those of the trainers' tables of completions
+TABLE_COLUMNS = ("step", "prompt", "completion", "advantage", "information_gain", "gate", "turn_advantages")
+
+
 def find_tools(environment: Any) -> dict[str, Callable]:
     """
     The tools of an environment by name: the methods that TRL finds, without those that we call ourselves, and the
@@ -175,12 +179,17 @@ def find_metrics(environment: Any) -> dict[str, float]:
     Anything else of that name is the environment's own.
 
     Raises:
-        `ValueError`: If a number is not finite.
+        `ValueError`: If a number is not finite, or a name is that of a column of the completions table.
     """
     metrics = inspect.getattr_static(environment, "metrics", None)
     if not isinstance(metrics, dict) or not all(map(_is_measure, metrics.items())) or not converses(environment):
         return {}
     for name, value in metrics.items():
+        if name in TABLE_COLUMNS:
+            raise ValueError(
+                f"`{type(environment).__name__}.metrics` has {name!r}, which is a column of the completions table. "
+                "Choose another name."
+            )
         if not np.isfinite(float(value)):
             raise ValueError(
                 f"`{type(environment).__name__}.metrics` has {show(value)} for {name!r}. Set finite numbers, and "

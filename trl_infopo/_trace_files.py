@@ -4,20 +4,24 @@
 
 import os
 import re
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 
 DIRECTORY = "traces"  # in the output directory of a run
-NAME = re.compile(r"(?:train|eval)-(\d+)-\d+(?:-\d+)?\.parquet")  # step, process, how often before at this step
+NAME = re.compile(
+    r"(train|eval)-(\d+)-(\d+)(?:-(\d+))?\.parquet"
+)  # split, step, process, how often before at this step
 
 
 def trace_files(directory: Path) -> dict[Path, int]:
     """The files of traces in a directory, in order, each with its step. Files of other names are somebody else's."""
     names = {path: NAME.fullmatch(path.name) for path in sorted(directory.glob("*.parquet"))}
-    return {path: int(match[1]) for path, match in names.items() if match}
+    return {path: int(match[2]) for path, match in names.items() if match}
 
 
 def read_traces(path: str | os.PathLike) -> pa.Table:
@@ -45,6 +49,33 @@ def read_traces(path: str | os.PathLike) -> pa.Table:
             f"logged a step.{hint}"
         )
     # Files of a run that was resumed with other reward functions have other columns of rewards
-    tables = [pa.parquet.read_table(file) for file in files]
-    table = pa.concat_tables(tables, promote_options="permissive")
+    table = pa.concat_tables(_read_in_groups(list(files)), promote_options="permissive")
     return table.sort_by([(name, "ascending") for name in ("step", "split", "group", "rollout")]).combine_chunks()
+
+
+def _read_in_groups(files: list[Path]) -> list[pa.Table]:
+    """The tables of files. Of datasets that were evaluated at one step, the second goes on counting groups."""
+    parts = {file: NAME.fullmatch(file.name).groups(default="0") for file in files}
+    tables = []
+    for _, at_step in groupby(sorted(files, key=parts.get), lambda file: parts[file][:2]):
+        num_groups = 0
+        for _, dataset in groupby(sorted(at_step, key=lambda file: int(parts[file][3])), lambda file: parts[file][3]):
+            first = num_groups
+            for file in dataset:
+                table = pa.parquet.read_table(file)
+                table = table.cast(pa.schema([(field.name, _with_large_texts(field.type)) for field in table.schema]))
+                groups = pc.add(table["group"], pa.scalar(first, table["group"].type))
+                tables.append(table.set_column(table.schema.get_field_index("group"), "group", groups))
+                num_groups = max(num_groups, pc.max(groups).as_py() + 1)
+    return tables
+
+
+def _with_large_texts(kind: pa.DataType) -> pa.DataType:
+    """The type of a column that may hold more than 2 GiB of text."""
+    if pa.types.is_string(kind):
+        return pa.large_string()
+    if pa.types.is_list(kind):
+        return pa.list_(_with_large_texts(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _with_large_texts(field.type)) for field in kind])
+    return kind

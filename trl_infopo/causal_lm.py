@@ -3,7 +3,7 @@
 """A causal language model taken apart, through whatever wraps it."""
 
 import inspect
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -93,7 +93,10 @@ class CausalLM:
         """The model's own logits for last hidden states of shape (N, H), of shape (N, V)."""
         input_ids = torch.zeros(1, len(hidden_states), dtype=torch.long, device=hidden_states.device)
         output = self.output_type(last_hidden_state=hidden_states[None])
-        with _patched(self.backbone, "forward", lambda *args, **kwargs: output):
+        # TRL's `cast_lm_head_to_fp32` is a forward of the head's own, whose float32 mixed precision would undo
+        is_exact = "forward" in vars(self.causal_lm.get_output_embeddings())
+        precision = torch.autocast(hidden_states.device.type, enabled=False) if is_exact else nullcontext()
+        with precision, _patched(self.backbone, "forward", lambda *args, **kwargs: output):
             return self.model(input_ids=input_ids, use_cache=False, **self.kwargs).logits[0]
 
     def attention_mask(

@@ -100,6 +100,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._kinds = list(dict.fromkeys(factory.kind for factory in factories if factory.has_reward))
         if self._kinds:
             self.reward_funcs[-len(self._kinds) :] = [partial(self._reward_kind, kind) for kind in self._kinds]
+        self._measured_names: list[str] = []  # of the metrics of environments
         self._event_loop = self.async_loop if self._has_async_funcs else None
 
         if not self.is_deepspeed_enabled:  # DeepSpeed itself keeps weights in float32
@@ -328,9 +329,12 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         """Whether a process that generates alone would wait for the others forever."""
         if self.accelerator.num_processes == 1:
             return False
-        if self.use_vllm:
-            return self.vllm_mode == "server" or self.vllm_tensor_parallel_size > 1
-        return self._dist.is_zero3 or self._dist.is_fsdp
+        is_sharded = self._dist.is_zero3 or self._dist.is_fsdp
+        if not self.use_vllm:
+            return is_sharded
+        # An engine that slept is given the weights again, which all processes gather
+        gathers = self.args.vllm_enable_sleep_mode and is_sharded
+        return self.vllm_mode == "server" or self.vllm_tensor_parallel_size > 1 or gathers
 
     def _parse(self, episode: Episode, ids: list[int], context: list[int]) -> dict:
         return parse_action(self._tokenizer, ids, context, list(episode.tools.values()))
@@ -470,15 +474,26 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                     episodes, self._event_loop, self.args.user_concurrency, self.args.feedback_timeout
                 )
                 measured = [find_metrics(environment) for environment in environments]
-                for name in dict.fromkeys(name for metrics in measured for name in metrics):
-                    log_extra(name, [metrics.get(name) for metrics in measured])
-                    for metrics in measured:
-                        if name in metrics:
-                            log_metric(f"infopo/environment/{name}", metrics[name])
             except Exception as error:
-                self._reward_error, rewards = error, [0.0] * len(episodes)
+                self._reward_error, rewards, measured = error, [0.0] * len(episodes), [{}] * len(environments)
+            self._log_measured(measured, log_extra, log_metric)
             self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}
         return [self._rewards[id(e)] if type(e) is kind else None for e in environments]
+
+    def _log_measured(self, measured: list[dict[str, float]], log_extra, log_metric) -> None:
+        """Log what environments measured. The table of completions has a column for whatever one ever measured."""
+        names = [name for metrics in measured for name in metrics]
+        if self.accelerator.num_processes > 1:
+            names = gather_object(names)
+        for name in dict.fromkeys(names):
+            if name not in self._measured_names:
+                self._measured_names.append(name)
+                self._logs["extra"][name].extend([None] * len(self._logs["prompt"]))
+        for name in self._measured_names:
+            log_extra(name, [metrics.get(name) for metrics in measured])
+        for metrics in measured:
+            for name, value in metrics.items():
+                log_metric(f"infopo/environment/{name}", value)
 
     def _check_forgotten_users(self) -> None:
         """Warn of a user whom `reset` sets and the class does not declare: the agent does not talk to them."""

@@ -102,6 +102,14 @@ def pool_std(values_PN: torch.Tensor, counts_PN: torch.Tensor) -> torch.Tensor:
     return (squares_PN.sum(1, keepdim=True) / (counts_PN.sum(1, keepdim=True) - 1).clamp(min=1)).sqrt()
 
 
+def _centre(values: torch.Tensor, scorable: torch.Tensor, num_generations: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Differences from the mean of the group, and whether they are no more than what rounding makes of a tie."""
+    values_PN = values.masked_fill(~scorable, 0.0).view(-1, num_generations)
+    counts_PN = scorable.view(-1, num_generations).to(values.dtype)
+    differences_PN = (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
+    return differences_PN, differences_PN.abs().amax(1) <= EPS * values_PN.abs().amax(1)
+
+
 def variance_gate(reward_std: torch.Tensor, temperature: float = 0.5) -> torch.Tensor:
     """
     Weight of the information advantages, open (0.5) where the rewards of a group tie and near 0 where they tell the
@@ -142,16 +150,9 @@ def gain_reward_correlation(
         do not differ.
     """
     scorable = rewards.isfinite()
-    counts_PN = scorable.view(-1, num_generations).to(rewards.dtype)
-
-    def centre(values_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Differences from the mean of the group, and whether they are no more than what rounding makes of a tie."""
-        values_PN = values_B.masked_fill(~scorable, 0.0).view(-1, num_generations)
-        differences_PN = (values_PN - pool_mean(values_PN, counts_PN)) * counts_PN
-        return differences_PN, differences_PN.abs().amax(1) <= EPS * values_PN.abs().amax(1)
-
-    gains_PN, gains_tie_P = centre(information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1))
-    rewards_PN, rewards_tie_P = centre(rewards)
+    gains = information_gain.masked_fill(~information_gain.isfinite(), 0.0).sum(1)
+    gains_PN, gains_tie_P = _centre(gains, scorable, num_generations)
+    rewards_PN, rewards_tie_P = _centre(rewards, scorable, num_generations)
     spread_P = (gains_PN.square().sum(1) * rewards_PN.square().sum(1)).sqrt()
     return ((gains_PN * rewards_PN).sum(1) / spread_P).masked_fill(gains_tie_P | rewards_tie_P, torch.nan)
 
@@ -245,7 +246,8 @@ def group_gates(
         rewards.masked_fill(~scorable, 0.0).view(-1, num_generations),
         scorable.to(rewards.dtype).view(-1, num_generations),
     )
-    reward_std = reward_std.repeat_interleave(num_generations)
+    _, is_tied_P = _centre(rewards, scorable, num_generations)
+    reward_std = reward_std.masked_fill(is_tied_P[:, None], 0.0).repeat_interleave(num_generations)
     gates = variance_gate(reward_std, temperature) if gate == "variance" else torch.ones_like(reward_std)
     return reward_std, gates * gate_factor
 

@@ -178,7 +178,8 @@ class InfoPOConfig(GRPOConfig):
         default=0.0,
         metadata={
             "help": "Smallest weight, gate times `info_gain_coef`, at which the rollouts of a group are scored. "
-            "Groups with a smaller weight keep their outcome advantages, at no cost. 0.0 scores all groups."
+            "Groups with a smaller weight keep their outcome advantages, at no cost. 0.0 scores all groups, as "
+            "`gate='agreement'` needs."
         },
     )
     masked_feedback: str = field(
@@ -328,12 +329,13 @@ class InfoPOConfig(GRPOConfig):
                 hint="or to None for the per-device batch size",
             )
         check_number("max_traces_per_step", self.max_traces_per_step, integer=True, at_least=1)
-        if self.log_traces and self.max_traces_per_step < self.num_generations:
-            raise ValueError(
-                f"`max_traces_per_step` is {show(self.max_traces_per_step)} and `num_generations` is "
-                f"{show(self.num_generations)}, which leaves no whole group to write. Set `max_traces_per_step` to at "
-                "least `num_generations`."
-            )
+        for name in ("num_generations", "num_generations_eval"):
+            size = getattr(self, name)
+            if self.log_traces and size is not None and self.max_traces_per_step < size:
+                raise ValueError(
+                    f"`max_traces_per_step` is {show(self.max_traces_per_step)} and `{name}` is {show(size)}, which "
+                    f"leaves no whole group to write. Set `max_traces_per_step` to at least `{name}`."
+                )
         check_placeholder("masked_feedback", self.masked_feedback)
         if self.max_turns is not None:
             check_number("max_turns", self.max_turns, integer=True, at_least=1, hint="or to None for no limit")

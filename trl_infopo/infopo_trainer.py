@@ -261,7 +261,9 @@ class InfoPOTrainer(ConversationTrainer):
             # TRL's log-probabilities are the factual side, unless they depend on random numbers or on left padding
             factual_logps = output.get("old_per_token_logps")
             if factual_logps is not None and (
-                _is_random(self.model) or (is_left_padded and not ignores_left_padding(self.model))
+                self.args.neftune_noise_alpha is not None
+                or _is_random(self.model)
+                or (is_left_padded and not ignores_left_padding(self.model))
             ):
                 factual_logps = None
             if self.model.training:

@@ -201,19 +201,19 @@ def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def content_text(content: str | list) -> str:
+def content_text(content: str | list | None) -> str:
     """
     The text of a message's content.
 
     Args:
-        content (`str` or `list`):
-            Text, or blocks.
+        content (`str` or `list`, *optional*):
+            Text, or blocks. A message that only calls tools may have none.
 
     Returns:
         `str`: The text of all blocks, one after the other; a block without text is written as its type, `<image>`.
     """
-    if isinstance(content, str):
-        return content
+    if isinstance(content, str) or content is None:
+        return content or ""
     return "".join(
         block.get("text", f"<{block.get('type')}>") if isinstance(block, dict) else str(block) for block in content
     )

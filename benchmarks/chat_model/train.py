@@ -57,7 +57,7 @@ class ChatSizes:
             Steps of the supervised warm start, each on 8 dialogues.
         num_demonstrations (`int`, *optional*, defaults to `320`):
             Number of dialogues that the warm start draws from.
-        steps (`int`, *optional*, defaults to `12`):
+        steps (`int`, *optional*, defaults to `10`):
             Steps of reinforcement learning.
         num_prompts (`int`, *optional*, defaults to `4`):
             Groups in a step.
@@ -69,7 +69,7 @@ class ChatSizes:
 
     warm_start_steps: int = 40
     num_demonstrations: int = 320
-    steps: int = 12
+    steps: int = 10
     num_prompts: int = 4
     num_generations: int = 4
     num_held_out: int = 64
@@ -90,6 +90,7 @@ TRAINING_OPTIONS = {
     "generation_kwargs": {"max_new_tokens": 56},  # of one action, a proposal takes 43; the longest delays its batch
     "learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
+    "gradient_accumulation_steps": 2,  # 8 GB of memory instead of 14
     "logging_steps": 1,
     "disable_tqdm": False,  # a step takes seconds on a GPU, a minute and more on a CPU
 }
@@ -233,7 +234,9 @@ def train(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu", cache
                 output_dir=output_dir,
                 seed=seed,
                 max_steps=sizes.steps,
-                per_device_train_batch_size=sizes.num_prompts * sizes.num_generations,
+                per_device_train_batch_size=sizes.num_prompts
+                * sizes.num_generations
+                // TRAINING_OPTIONS["gradient_accumulation_steps"],
                 num_generations=sizes.num_generations,
                 masked_feedback=REDUCED.placeholder,
                 **{**SHARED_OPTIONS, **settings["options"]},

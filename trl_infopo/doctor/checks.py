@@ -103,6 +103,13 @@ def check_ends(checkup: Checkup, plays: list[Play], max_turns: int) -> None:
         )
 
 
+# What belongs to the thread that made it, such as a connection of sqlite3, fails on another
+AFFINE = (
+    " Because of `feedback_timeout`, the tools ran on threads of their own. If your training has none, check with "
+    "`feedback_timeout=None`, on the command line 0."
+)
+
+
 def check_results(checkup: Checkup, plays: list[Play]) -> None:
     by_tool = defaultdict(list)
     for play in plays:
@@ -134,7 +141,8 @@ def check_results(checkup: Checkup, plays: list[Play]) -> None:
                 f"{play.episode.name}: {result} raised {type(result.error).__name__}: {say(result.error)} "
                 f"({len(failures)} of {len(calls)} calls)",
                 "The agent is told so, in a text that is not the placeholder and may be farmed for its gain. Return "
-                "the placeholder for a call that brings nothing.",
+                "the placeholder for a call that brings nothing."
+                + (AFFINE if "thread" in safe_repr(result.error).lower() else ""),
             )
 
 

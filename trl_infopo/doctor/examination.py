@@ -39,7 +39,7 @@ def check_environment(
     max_turns: int = 32,
     max_completion_length: int = 2048,
     masked_feedback: str = InfoPOConfig.masked_feedback,
-    feedback_timeout: float = 60.0,
+    feedback_timeout: float | None = 60.0,
     seed: int = 0,
 ) -> Checkup:
     """
@@ -68,7 +68,8 @@ def check_environment(
         masked_feedback (`str`, *optional*, defaults to `"No information found."`):
             The placeholder of the training, if the environment has none of its own.
         feedback_timeout (`float`, *optional*, defaults to `60.0`):
-            Seconds that a tool or a reply may take.
+            Seconds that a tool or a reply may take. With a limit, tools run on threads of their own, as in a training
+            with one; with `None`, they run where a training without a limit runs them.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the player.
 
@@ -94,7 +95,8 @@ def check_environment(
         ("max_completion_length", max_completion_length),
     ):
         check_number(name, value, integer=True, at_least=1)
-    check_number("feedback_timeout", feedback_timeout, above=0, at_most=LONGEST_WAIT)
+    if feedback_timeout is not None:
+        check_number("feedback_timeout", feedback_timeout, above=0, at_most=LONGEST_WAIT, hint="None for no limit")
     check_number("seed", seed, integer=True, at_least=0)
     check_placeholder("masked_feedback", masked_feedback)
     rows = check_rows([{"prompt": [{"role": "user", "content": "Hello."}]}] if dataset is None else dataset)

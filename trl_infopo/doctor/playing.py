@@ -66,7 +66,7 @@ class Table:
     rows: list[dict]
     event_loop: asyncio.AbstractEventLoop
     max_turns: int
-    feedback_timeout: float
+    feedback_timeout: float | None
     seed: int
 
     def name(self, i: int) -> str:

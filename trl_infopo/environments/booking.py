@@ -47,7 +47,8 @@ class BookingEnv:
       the acknowledgement of a booking come as tool results. No observation depends on the reward.
     - **Tools**: `ask` questions the user about one slot, `book` makes the booking.
     - **Reward**: 1 when the booking is exactly what the user wants, nothing missing and nothing added, else 0.
-    - **End**: the first booking counts and closes the episode. Later calls only say so.
+    - **End**: the agent's first message without a call. The first booking counts; later ones are told that it is
+      made.
 
     The options other than `persona` make variants of the game that test a method of credit assignment.
 
@@ -57,7 +58,7 @@ class BookingEnv:
             can be tested with users that it was not trained with. The quick start's tokenizer lacks words that only
             other personas use.
         min_questions (`int`, *optional*, defaults to `0`):
-            Number of questions that the agent must ask before it books: an earlier booking closes the episode with a
+            Number of questions that the agent must ask before it books: an earlier booking counts as well, with a
             reward of 0.
         distraction (`float`, *optional*, defaults to `0.0`):
             Probability that a question about a slot that does not matter is answered as if it did. Drawn once for each

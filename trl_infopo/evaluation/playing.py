@@ -175,6 +175,7 @@ def evaluate(
             "max_completion_length": int(max_completion_length),
             "system_prompt": system_prompt,
             "chat_template_kwargs": chat_template_kwargs,
+            "feedback_timeout": feedback_timeout and float(feedback_timeout),
             "success_threshold": float(success_threshold),
             "seed": int(seed),
             "users": {user: describe(make) for user, make in users.items()},

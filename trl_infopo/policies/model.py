@@ -56,7 +56,17 @@ class ModelPolicy:
         for name, parameter in self.model.named_parameters():
             values = parameter.detach().flatten()[:256].float().cpu()
             digest.update(name.encode() + values.numpy().tobytes())
-        return {"policy": type(self.model).__name__, "weights": digest.hexdigest()[:16]}
+        # So may what turns messages into tokens and back
+        speaks = (
+            self.tokenizer.chat_template,
+            self.tokenizer.response_template,
+            self.model.generation_config.eos_token_id,
+        )
+        return {
+            "policy": type(self.model).__name__,
+            "weights": digest.hexdigest()[:16],
+            "template": hashlib.sha256(repr(speaks).encode()).hexdigest()[:16],
+        }
 
     def make_actor(
         self,

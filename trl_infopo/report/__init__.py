@@ -63,7 +63,7 @@ def build_report(run_dirs: Sequence[str | os.PathLike], output: str | os.PathLik
     for i, (name, run_dir) in enumerate(zip(names, run_dirs, strict=True)):
         table = read_traces(run_dir)
         shown = sample_groups(table, max(max_rollouts // len(run_dirs), 1))
-        logged = log_curves(run_dir)
+        logged = log_curves(run_dir, last_step=pc.max(table["step"]).as_py())
         rows = [row for group in shown for row in group]
         gains = [abs(turn["information_gain"]) for row in rows for turn in row["turns"] if turn["information_gain"]]
         runs.append(
@@ -116,18 +116,28 @@ def _names(run_dirs: Sequence[str | os.PathLike]) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- curves
 
 
-def log_curves(run_dir: str | os.PathLike) -> dict[str, list[list[float]]]:
-    """Steps and values of the curves that the trainer has logged, empty if it has saved no state."""
+def log_curves(run_dir: str | os.PathLike, last_step: int) -> dict[str, list[list[float]]]:
+    """
+    Steps and values of the curves that the trainer has logged, empty if it has saved no state.
+
+    They are taken from the state that was saved first at the last traced step or after it: of a run that went on, a
+    checkpoint may know more than what was saved at its first end, and one beyond may be left from an earlier run.
+    """
     numbers = [int(path.name[11:]) for path in Path(run_dir).glob("checkpoint-*") if path.name[11:].isdecimal()]
-    newest = [Path(run_dir, f"checkpoint-{max(numbers)}", STATE)] if numbers else []
-    states = [_read_state(path) for path in [Path(run_dir, STATE), *newest] if path.is_file()]
+    chosen = [Path(run_dir, f"checkpoint-{_first_from(last_step, numbers)}", STATE)] if numbers else []
+    states = [_read_state(path) for path in [Path(run_dir, STATE), *chosen] if path.is_file()]
+    by_step = {state["global_step"]: state["log_history"] for state in reversed(states)}
     points = {}
-    # Of a run that went on, the newest checkpoint may know more than what was saved at its first end
-    for log in max(states, key=lambda state: state["global_step"])["log_history"] if states else ():
+    for log in by_step[_first_from(last_step, list(by_step))] if by_step else ():
         for name, value in log.items():
             if (name in CURVES or name.startswith(STOP)) and value is not None and math.isfinite(value):
                 points.setdefault(name, []).append((log["step"], value))
     return {name: _thin(values) for name, values in points.items()}
+
+
+def _first_from(last_step: int, steps: list[int]) -> int:
+    """The first of some steps that is not before another one; if there is none, the last."""
+    return min((step for step in steps if step >= last_step), default=max(steps))
 
 
 def _read_state(path: Path) -> dict[str, Any]:

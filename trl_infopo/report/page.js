@@ -130,6 +130,7 @@ async function unpack(i) {
 
 async function open(i) {
   const rollouts = await unpack(i);
+  if (location.hash !== `#group-${i}`) return;  // another one was opened meanwhile
   const group = data.groups[i], run = data.runs[group.run];
   current = i;
   for (const button of $("list").querySelectorAll("button"))

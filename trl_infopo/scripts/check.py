@@ -91,7 +91,11 @@ class CheckArguments:
         metadata={"help": "Placeholder of the training, if the environment has none of its own."},
     )
     feedback_timeout: float = field(
-        default=60.0, metadata={"help": "Seconds that a tool or a reply of a user may take."}
+        default=60.0,
+        metadata={
+            "help": "Seconds that a tool or a reply of a user may take; 0 for no limit, with which tools are not run "
+            "on threads of their own."
+        },
     )
     seed: int = field(default=0, metadata={"help": "Seed of the player."})
 
@@ -100,7 +104,7 @@ class CheckArguments:
             setattr(self, name, read_mapping(name, getattr(self, name), '{"domain": "retail"}'))
         check_needed("dataset_kwargs", self.dataset_kwargs, self.dataset is not None, "a `dataset`")
         check_fields(self, positive=["num_episodes", "max_turns", "max_completion_length"])
-        check_number("feedback_timeout", self.feedback_timeout, above=0, at_most=LONGEST_WAIT)
+        check_number("feedback_timeout", self.feedback_timeout, at_least=0, at_most=LONGEST_WAIT)
         check_number("seed", self.seed, integer=True, at_least=0)
         check_placeholder("masked_feedback", self.masked_feedback)
 
@@ -159,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
             max_turns=args.max_turns,
             max_completion_length=args.max_completion_length,
             masked_feedback=args.masked_feedback,
-            feedback_timeout=args.feedback_timeout,
+            feedback_timeout=args.feedback_timeout or None,
             seed=args.seed,
         )
     except ValueError as error:

@@ -67,6 +67,7 @@ def show_run(
     uses = (
         training_args.steps_per_generation * training_args.num_iterations / training_args.gradient_accumulation_steps
     )
+    steps = "step of the optimizer" if uses == 1 else "steps of the optimizer"
     length = f"{training_args.num_train_epochs:g} epochs"
     rows = {
         "environment": args.environment or "none",
@@ -78,7 +79,7 @@ def show_run(
         "evaluation": f"{_count(eval_dataset)}, by {training_args.eval_strategy.value}" if eval_dataset else "none",
         "model": f"{model_args.model_name_or_path}, {_method(model_args)}, {model_args.dtype or 'its own dtype'}",
         "processes": f"{training_args.world_size}",
-        "rollouts": f"{batch} at a time, {batch // group} tasks x {group}, for {uses:g} steps of the optimizer",
+        "rollouts": f"{batch} at a time, {batch // group} tasks x {group}, for {uses:g} {steps}",
         "turns": f"up to {training_args.max_turns or 'any number'}, in {training_args.max_completion_length} tokens",
         "length": f"{training_args.max_steps} steps" if training_args.max_steps > 0 else length,
         "InfoPO": f"coefficient {training_args.info_gain_coef:g}, gate {training_args.gate} at "

@@ -152,10 +152,12 @@ def print_messages(messages: list[dict], console: "Console", in_full: bool = Tru
 def _text(message: dict) -> str:
     from ..turns import content_text
 
-    parts = [content_text(message.get("content") or "")]
+    parts = [content_text(message.get("content"))]
     for call in message.get("tool_calls") or []:
         function = call["function"]
-        arguments = ", ".join(f"{name}={value!r}" for name, value in function["arguments"].items())
+        arguments = function["arguments"]  # as JSON text where a dataset has calls of several tools
+        if isinstance(arguments, dict):
+            arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         parts.append(f"{function['name']}({arguments})")
     return "\n".join(filter(None, parts))
 

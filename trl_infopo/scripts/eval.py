@@ -31,6 +31,7 @@ from .loading import (
     configure,
     find_user_argument,
     is_chat_user,
+    is_from_elsewhere,
     is_import_path,
     load_environment,
     load_rows,
@@ -276,6 +277,35 @@ def make_factories(
     return {user: load_user("users", user, factory, user_base_url) for user in users}
 
 
+def write_matrix(path: Path, environment: str, split: str, users: list[str], summaries: dict[str, dict]) -> None:
+    """
+    Write the statistics of policies into the file of the matrix, which keeps those of other policies.
+
+    Args:
+        path (`Path`):
+            The file. If there is one about other tasks, it is replaced.
+        environment (`str`):
+            Name of the environment.
+        split (`str`):
+            Split of its tasks.
+        users (`list[str]`):
+            Names of the users.
+        summaries (`dict[str, dict]`):
+            Statistics by policy.
+    """
+    from ..evaluation import write_whole
+
+    matrix = {"environment": environment, "split": split, "users": users, "policies": summaries}
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if (before["environment"], before["split"]) == (environment, split):
+            matrix["users"] = list(dict.fromkeys([*before["users"], *users]))
+            matrix["policies"] = before["policies"] | summaries
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        pass  # there is none, or it is something else
+    write_whole(path, json.dumps(matrix, indent=2) + "\n")
+
+
 def name_policies(policies: list[str]) -> dict[str, str]:
     """
     Name the policies.
@@ -375,9 +405,8 @@ def main(argv: list[str] | None = None) -> None:
     import transformers
     from rich.console import Console
 
-    from ..evaluation import evaluate, lock_directory, user_shift_table, write_whole
+    from ..evaluation import evaluate, lock_directory, user_shift_table
     from ..evaluation.episodes import check_columns, check_rows
-    from ..evaluation.store import StoredEpisodesError
     from ..policies import ChatPolicy, load_policy
 
     def load(make: Callable[[str], Any], path: str) -> Any:
@@ -393,10 +422,12 @@ def main(argv: list[str] | None = None) -> None:
         console.print(
             f"{args.environment} takes neither `make_user` nor `persona`: `--users` changes nothing.", markup=False
         )
-    environment = next(iter(users.values()))()
     try:
+        environment = next(iter(users.values()))()
         check_columns(check_rows(dataset), environment)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
+        if is_from_elsewhere(error):
+            raise
         parser.error(str(error))
     output_dir = Path(args.output_dir)
     make_policy = load_policy if args.base_url is None else partial(ChatPolicy, base_url=args.base_url)
@@ -408,7 +439,9 @@ def main(argv: list[str] | None = None) -> None:
     def play(*arguments, **options) -> Any:
         try:
             return evaluate(*arguments, **options)
-        except StoredEpisodesError as error:
+        except ValueError as error:  # a directory of other settings, a template that cannot call tools
+            if is_from_elsewhere(error):
+                raise
             parser.error(str(error))
 
     with ExitStack() as stack:
@@ -443,9 +476,8 @@ def main(argv: list[str] | None = None) -> None:
                 console=console,
             )
             console.print(evaluations[row].table())
-        report = {"environment": args.environment, "split": args.split, "users": list(users)}
-        report["policies"] = {row: evaluation.summary() for row, evaluation in evaluations.items()}
-        write_whole(output_dir / "user_shift.json", json.dumps(report, indent=2) + "\n")
+        summaries = {row: evaluation.summary() for row, evaluation in evaluations.items()}
+        write_matrix(output_dir / "user_shift.json", args.environment, args.split, list(users), summaries)
 
     console.print()
     console.print(user_shift_table(evaluations))

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,12 @@ def check_needed(name: str, value: Any, is_needed: bool, missing: str) -> None:
 
 def is_chat_user(user: str | None) -> bool:
     return user is not None and user.startswith(CHAT_USER)
+
+
+def is_from_elsewhere(error: Exception) -> bool:
+    """Whether an error comes from code of the user's own, who then needs its traceback."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] not in ("trl_infopo", "trl", "transformers")
 
 
 def load_object(name: str, path: str) -> Any:
@@ -401,12 +408,12 @@ def load_rows(
             rows = configure(rows, options, "dataset_kwargs")
             rows = rows(split=split) if _has_argument(rows, "split") and "split" not in (options or {}) else rows()
         elif options:
-            raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
+            raise ValueError(f"`dataset_kwargs` has {list(options)}, but {path} is no function. Leave it out.")
         if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
             raise ValueError(f"`{name}` is {path!r}, which is {show(rows)}: name rows, or a function that makes them.")
         return rows
     if options:
-        raise ValueError(f"`dataset_kwargs` is {show(options)}, but {path} is no function. Leave it out.")
+        raise ValueError(f"`dataset_kwargs` has {list(options)}, but {path} is no function. Leave it out.")
     check_dataset(name, path)
     if Path(path).suffix in (*LINES, *FILES):
         return _read_json(name, path)

@@ -15,7 +15,6 @@ a file, and the command line has priority over the file.
 
 import os
 import sys
-import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from .loading import (
     check_needed,
     configure,
     is_chat_user,
+    is_from_elsewhere,
     is_import_path,
     is_on_hub,
     load_callable,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from ..infopo_config import InfoPOConfig
 
-# Defaults that differ from those of `InfoPOConfig`
+# Defaults, most of which differ from those of `InfoPOConfig`
 DEFAULTS = {
     "output_dir": "infopo-agent",
     "max_turns": 12,
@@ -130,7 +130,11 @@ class TrainArguments:
         },
     )
     user_base_url: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible endpoint of the user chat:MODEL. If not set, OpenAI's."}
+        default=None,
+        metadata={
+            "help": "OpenAI-compatible endpoint of the user chat:MODEL. If not set, the environment variable "
+            "OPENAI_BASE_URL, or else OpenAI's."
+        },
     )
     tools: list[str] | None = field(
         default=None,
@@ -349,11 +353,11 @@ def main(argv: list[str] | None = None) -> None:
             peft_config=get_peft_config(model_args),
             **task,
         )
-    except (ValueError, OSError) as error:  # options, rows or a model that are not there or do not fit together
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if frame.f_globals["__name__"].partition(".")[0] not in ("trl_infopo", "trl", "transformers"):
-            raise  # from code of the user's own, who needs the traceback
-        named = isinstance(error, ValueError)
+    # Options, rows or a model that are not there or do not fit together, an environment that cannot run here
+    except (ValueError, OSError, RuntimeError) as error:
+        if is_from_elsewhere(error):
+            raise
+        named = not isinstance(error, OSError)
         subject = "" if named else f"`model_name_or_path` is {model_args.model_name_or_path!r}. "
         parser.error(subject + " ".join(str(error).split()))
     trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)

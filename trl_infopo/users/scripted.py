@@ -55,8 +55,8 @@ class ScriptedUser:
     A user who follows rules: no model, no network, the same replies for the same seed.
 
     A message asks for a fact when it contains one of the fact's keywords as a whole word, or its plural. Each fact is
-    told once: an answer that brings nothing new is always [`NOTHING_TO_ADD`]. After `patience` of these in a row, the
-    user leaves.
+    told once: a question about nothing that the user knows, or about what they have said, is always answered
+    [`NOTHING_TO_ADD`]. After `patience` such answers in a row, the next useless message ends the conversation.
 
     Args:
         scenario ([`Scenario`]):
@@ -66,7 +66,7 @@ class ScriptedUser:
         persona (`str`, *optional*, defaults to `"plain"`):
             Manner of speaking, a key of [`PERSONAS`]. Whatever it is, what the user says last about a topic is true.
         patience (`int`, *optional*, defaults to `3`):
-            Number of useless messages in a row after which the user ends the conversation.
+            Number of useless messages in a row that the user answers; the next one ends the conversation.
 
     Attributes:
         untold (`dict[str, Fact]`):
