@@ -47,7 +47,7 @@ def test_built_in_environments_are_healthy(family):
     found = ENVIRONMENTS[family]
     masked_feedback = NEUTRAL if family == "booking" else "never"
     checkup = check_environment(
-        found.make_environment, found.make_dataset("test", 20, 0), masked_feedback=masked_feedback
+        found.make_environment, found.make_dataset("test", 20, 0), num_episodes=8, masked_feedback=masked_feedback
     )
     assert checkup.is_healthy, checkup.findings
     # In the booking game, what has no slot of that name is told so each time

@@ -97,8 +97,9 @@ class TestBounds:
         with ThreadPoolExecutor(len(HANGS)) as pool:  # they wait, and nothing else
             assert len(list(pool.map(hang, HANGS))) == len(HANGS)
 
-    @both
+    @pytest.mark.quick(11)
     @pytest.mark.parametrize("name", FLOODS)
+    @both
     def test_what_has_no_end_is_dropped_before_the_deadline_or_at_it(self, make, name):
         with MisbehavingServer(FLOODS[name]) as server:
             start = time.monotonic()
@@ -160,8 +161,9 @@ class TestBounds:
             assert "3 attempts" in str(error := fail(make(base_url=server.url)))
             assert "failed connection" in str(error)
 
-    @both
+    @pytest.mark.quick(5)
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @both
     def test_redirects_are_not_followed(self, make, status):
         with MisbehavingServer(says("Paris.")) as other:
             for address in (other.url + "/chat/completions", "/v1/chat/completions", "http://[", ""):
@@ -171,7 +173,7 @@ class TestBounds:
                 assert re.search(rf"1 attempt\. It was: status {status}\. It redirects.*set `base_url`", str(error))
             assert other.headers == []
 
-    @pytest.mark.quick(1)
+    @pytest.mark.thorough
     @both
     def test_many_retries_with_small_delays(self, make):
         with socket.socket() as bound:

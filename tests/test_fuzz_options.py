@@ -149,6 +149,7 @@ def test_arguments_of_fusion_are_refused_by_name_or_harmless(name, value, gains,
         assert tensor.isfinite().all(), fused
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("estimator", ["log_ratio", "kl"])
 @pytest.mark.parametrize("engine", ["replay", "tree"])
 @bounded(10)

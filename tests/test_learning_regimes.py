@@ -32,7 +32,7 @@ class TestRegimes:
     def test_the_oracle_succeeds(self, regime_name):
         regime = REGIMES[regime_name]
         family = FAMILIES[regime.family]
-        tasks = family.make_dataset("test", 60, **regime.dataset)
+        tasks = family.make_dataset("test", 40, **regime.dataset)
         make_environment = partial(family.make_environment, **regime.environment)
         evaluation = evaluate(family.oracle, {"user": make_environment}, tasks, max_turns=20, show_progress=False)
         successes = [record["reward"] == 1.0 for record in evaluation.records]

@@ -150,7 +150,7 @@ LOOPS = pytest.mark.parametrize("environment", [Tools, ToolsAndUser])
 # ---- text that no tokenizer takes
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @LOOPS
 @pytest.mark.parametrize(
     "call",
@@ -273,7 +273,7 @@ def test_a_user_who_fails_inside_a_tool_ends_the_run(tmp_path, environment, tool
         play(tmp_path, environment, [calls(f'"{tool}"', '{"how": "user"}'), "oh"])
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @LOOPS
 @pytest.mark.parametrize("tool", ["nap", "sleep"])
 def test_a_tool_that_takes_too_long_is_told_to_the_agent(tmp_path, environment, tool):

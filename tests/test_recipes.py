@@ -81,7 +81,7 @@ def test_every_environment_has_a_recipe_for_a_cpu():
     assert {path.stem for path in RECIPES if path.stem.startswith("cpu_")} == {f"cpu_{name}" for name in ENVIRONMENTS}
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_recipe_for_a_cpu_trains(environment, tmp_path, monkeypatch):
     need_packages(environment)

@@ -268,6 +268,7 @@ def test_the_counterfactual_is_a_click_away(chromium, small):
         assert not any(element.is_visible() for element in page.locator(".masked").all())
 
 
+@pytest.mark.thorough
 def test_what_a_group_is_asked_in_common_is_shown_once(chromium, tmp_path):
     run_dir = write_traces(tmp_path, 1, num_groups=1, greetings=["hello", "good day", "hi", "hey"])
     build_report([run_dir], tmp_path / "report.html")
