@@ -39,6 +39,11 @@ def chromium():
         browser.close()
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: some tests only wait, for processes and for what takes too long."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before markers select
 def pytest_collection_modifyitems(items):
     """Of a test marked `quick(n)`, the cases after the first n are `thorough`."""

@@ -291,7 +291,7 @@ def env(monkeypatch):
     return CocodeEnv()
 
 
-@pytest.mark.quick(8)  # all of them by default as an ordinary user, below
+@pytest.mark.quick(6)  # all of them by default as an ordinary user, below
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_submission_is_contained(name, env, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "tell-nobody")
