@@ -236,7 +236,7 @@ def assert_sound(loop: str, plays: list[Play], may_end: bool = True, **options) 
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", LOOPS)
-@bounded(12)
+@bounded(8)
 @given(actions=st.lists(action_lists, min_size=4, max_size=4))
 def test_no_policy_ends_a_run(loop, actions):
     """Where users and tools are in order, nothing that is sampled may even end in an error."""
@@ -246,7 +246,7 @@ def test_no_policy_ends_a_run(loop, actions):
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["TRL's loop", "our loop"])
-@bounded(12)
+@bounded(8)
 @given(plays=batches(replies=st.just(PARIS)))
 def test_no_tool_ruins_a_run(loop, plays):
     assert_sound(loop, plays)
@@ -254,7 +254,7 @@ def test_no_tool_ruins_a_run(loop, plays):
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("loop", ["our loop", "our loop, asynchronous"])
-@bounded(12)
+@bounded(8)
 @given(plays=batches(replies=st.just(PARIS)), odd=st.integers(0, 3), outcome=outcomes)
 def test_no_user_ruins_a_run(loop, plays, odd, outcome):
     """One of the four users does anything, after one good reply or at once."""

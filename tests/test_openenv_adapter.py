@@ -13,8 +13,7 @@ import pytest
 
 pytest.importorskip("openenv")
 
-import openenv_servers as servers
-from openenv_servers import make_app, number_prompts, serve, solve
+from lazy import lazily
 from two_steps import train_two_steps
 
 from trl_infopo import evaluate
@@ -24,12 +23,18 @@ from trl_infopo.scripts.loading import check_factory, load_environment
 from trl_infopo.users import UserSimulatorError
 
 
+servers = lazily("openenv_servers")  # OpenEnv's server brings Gradio
+
 MODES = pytest.mark.parametrize("mode", ["tools", "action", "text"])
 
 
 @pytest.fixture(scope="module")
 def urls():
-    with serve(make_app("tools")) as tools, serve(make_app("action")) as action, serve(make_app("text")) as text:
+    with (
+        servers.serve(servers.make_app("tools")) as tools,
+        servers.serve(servers.make_app("action")) as action,
+        servers.serve(servers.make_app("text")) as text,
+    ):
         yield {"tools": tools, "action": action, "text": text}
 
 
@@ -38,7 +43,8 @@ def no_records():
     servers.records.clear()
 
 
-def run(spec, policy=solve, rows=None, **options):
+def run(spec, policy=None, rows=None, **options):
+    policy = policy or servers.solve
     rows = spec.eval_dataset if rows is None else rows
     return evaluate(policy, {"server": spec.environment_factory}, rows, show_progress=False, **options)
 
@@ -208,7 +214,9 @@ def test_seeds_to_train_on_are_not_those_to_evaluate_on(urls):
 @pytest.mark.parametrize(("mode", "coef"), [("tools", 0.5), ("action", 0.5), ("text", 0.5), ("text", 0.0)])
 def test_two_steps(urls, tmp_path, mode, coef):
     spec = OpenEnvSpec(urls[mode], mode=mode, num_tasks=4, default_reward=0.0, prompt="Find the word. ")
-    rollouts = train_two_steps(tmp_path, spec.environment_factory, number_prompts(spec.train_dataset), solve, coef)
+    rollouts = train_two_steps(
+        tmp_path, spec.environment_factory, servers.number_prompts(spec.train_dataset), servers.solve, coef
+    )
     assert {rollout["reward"] for rollout in rollouts} == {0.0, 1.0}
     assert wait_for(lambda: not servers.alive)
 
@@ -296,7 +304,9 @@ def test_the_same_in_training(tmp_path):
         with pytest.raises(
             UserSimulatorError, match="The user of rollout 0 of process 0 at step 0 failed: .* hung up"
         ):
-            train_two_steps(tmp_path, spec.environment_factory, number_prompts(spec.train_dataset), say("left"), 0.5)
+            train_two_steps(
+                tmp_path, spec.environment_factory, servers.number_prompts(spec.train_dataset), say("left"), 0.5
+            )
 
 
 def test_a_reset_is_tried_again(monkeypatch):
@@ -313,7 +323,7 @@ def test_a_reset_is_tried_again(monkeypatch):
 
 
 def test_a_server_that_is_full_is_waited_for():
-    with serve(make_app("text", max_concurrent_envs=1)) as url:
+    with servers.serve(servers.make_app("text", max_concurrent_envs=1)) as url:
         spec = OpenEnvSpec(url, mode="text", num_eval_tasks=3)
         evaluation = run(spec, batch_size=1)
     assert [record["reward"] for record in evaluation.records] == [1.0] * 3
