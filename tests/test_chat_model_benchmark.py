@@ -46,6 +46,10 @@ def test_the_page_of_gains_is_made_of_the_result():
     assert gains.DOCS.read_text() == markdown_page(json.loads(gains.RESULT.read_text()))
 
 
+def test_the_page_of_training_is_made_of_the_results():
+    assert training.DOCS.read_text() == training_page.markdown_page(training.read_runs())
+
+
 @pytest.mark.thorough
 def test_a_run_keeps_its_log_and_dialogues_before_and_after(monkeypatch, tmp_path):
     tokenizer = build_tokenizer(REDUCED.phrases)

@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 from endpoint_clients import KEY, ask, both, deep, fail, make_policy, make_user
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from misbehaving_server import MisbehavingServer, fails, says, sends
 
@@ -79,6 +79,8 @@ class TestSecrets:
         echoes=st.lists(st.sampled_from(sorted(set(ECHOES) - {"upper case"})), min_size=1, max_size=3),
         around=st.tuples(st.text(), st.text()),
     )
+    @example(key="000\\\\0", echoes=["HTML hex numbers", "all percent", "hex escapes", "JSON"], around=("", ""))
+    @example(key="\\\\00\\\\00", echoes=["HTML numbers", "octal escapes", "all in escapes"], around=("", ""))
     @settings(deadline=None)
     def test_any_key_is_cut_out_in_any_form(self, key, echoes, around):
         for echo in echoes:
@@ -95,7 +97,7 @@ class TestSecrets:
     def test_cutting_is_fast(self):
         for text in ("s" * 2**20, "\\" * 2**20, "%25" * 300_000, "&amp;" * 200_000, HARD_KEY[:-1] * 30_000):
             start = time.monotonic()
-            without_secrets(text, [HARD_KEY])
+            without_secrets(text, [HARD_KEY, r"\\ab\cd"])
             assert time.monotonic() - start < 5
 
     @both

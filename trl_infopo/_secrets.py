@@ -6,8 +6,10 @@ import base64
 import re
 from collections.abc import Iterable
 from html.entities import codepoint2name
+from itertools import pairwise
 
 
+FIRST_BACKSLASHES = r"(?<!\\)\\++"
 MIN_SECRET = 6  # characters; what is shorter is no secret but a common word
 
 
@@ -27,10 +29,13 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """
     secrets = sorted({secret for secret in secrets if len(secret) >= MIN_SECRET}, key=len, reverse=True)
     for secret in secrets:
-        # A run of backslashes grows where it is escaped, so it counts as one
-        first, *others = re.sub(r"\\+", r"\\", secret)
-        # Possessive quantifiers, and none at the beginning: so matching takes linear time
-        pattern = _escapes(first, r"\\") + "".join(_escapes(other, r"\\++") for other in others)
+        # A run of backslashes grows where it is escaped, so it counts as one, or as one escape after the other
+        compressed = re.sub(r"\\+", r"\\", secret)
+        # Possessive quantifiers, and at the beginning only where a run begins: so matching takes linear time
+        pattern = _escapes(compressed[0], FIRST_BACKSLASHES)
+        for before, character in pairwise(compressed):
+            # A run takes the backslash of the next character's escape as well
+            pattern += _escapes(character, r"\\*+" if before == "\\" else r"\\++")
         text = re.sub("|".join([pattern, *_base64_parts(secret)]), "[hidden]", text, flags=re.IGNORECASE)
     return text
 
@@ -55,9 +60,9 @@ def _escapes(character: str, backslashes: str) -> str:
     elif character == " ":
         escapes.append(r"\+")
     if character == "\\":
-        escapes.append(backslashes)
-    else:
-        escapes.append(f"(?:{backslashes})?{re.escape(character)}")
+        repeated = "" if backslashes == FIRST_BACKSLASHES else "+"
+        return f"(?:(?:{'|'.join(escapes)}){repeated}|{backslashes})"
+    escapes.append(f"(?:{backslashes})?{re.escape(character)}")
     return f"(?:{'|'.join(escapes)})"
 
 

@@ -101,7 +101,6 @@ LOGGED = {
     "gate": "infopo/gate/mean",
     "gain": "infopo/information_gain/mean",
     "intrinsic_share": "infopo/intrinsic_share",
-    "turns": "infopo/turns/mean",
     "seconds": "step_time",
 }
 

@@ -86,10 +86,12 @@ def comparison(runs: Runs, num_tasks: int) -> str:
     differences = [value - baseline for value, baseline in zip(ends[DEFAULT], ends[BASELINE], strict=True)]
     error = f" ± {stdev(differences) / len(seeds) ** 0.5:.3f}" if len(seeds) > 1 else ""
     return (
-        f"Over {len(seeds)} seeds, {TITLES[BASELINE]} ends at {spread(ends[BASELINE])} and {TITLES[DEFAULT]} at "
-        f"{spread(ends[DEFAULT])}: a difference of {fmean(differences):+.3f}{error} (standard error over seeds). So "
-        f"few seeds show only large differences, and {num_tasks} tasks leave a success rate uncertain by up to "
-        f"{0.5 / num_tasks**0.5:.2f}."
+        f"Over {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}, {TITLES[BASELINE]} ends at "
+        f"{spread(ends[BASELINE])} and {TITLES[DEFAULT]} at {spread(ends[DEFAULT])}: a difference of "
+        f"{fmean(differences):+.3f}{error}{' (standard error over seeds)' if error else ''}. The success rate of a "
+        f"policy is uncertain by up to {0.5 / num_tasks**0.5:.2f} with {num_tasks} tasks, and what a policy learns in "
+        "a few steps depends on the rollouts that it happens to sample: so few runs do not tell which method is "
+        "better."
     )
 
 
@@ -97,7 +99,6 @@ def training_table(runs: Runs) -> str:
     """A row for each arm and quarter of the training: its learning signal."""
     names = {
         "reward": "reward",
-        "turns": "turns",
         "tied_groups": "tied groups",
         "gate": "gate",
         "gain": "gain",

@@ -129,8 +129,8 @@ def unknown_section(results: Results) -> list[str]:
         "",
         *([f"- Seeds of both GRPO and the default, where they are fewer than {WANTED_SEEDS}: {few}."] if few else []),
         *([f"- Never run: {missing}."] if missing else []),
-        "- Whether any of it holds for a language model of useful size. `python -m benchmarks.chat_model.train` "
-        "compares GRPO and InfoPO on a chat model of 135 million parameters, and was not run to its end yet.",
+        "- Whether any of it holds for a language model of useful size. [A chat model of 135 million parameters]"
+        "(chat_model_training.md) was trained for a few steps, which is too little to tell.",
         "- Other learning rates, group sizes and lengths of training: all runs share these, and none was tuned.",
         "- People. All users here are programs.",
         "",
