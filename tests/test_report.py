@@ -317,7 +317,6 @@ def test_the_keyboard_is_enough(chromium, small):
         assert page.locator(".masked").first.is_visible()
 
 
-@pytest.mark.quick(1)
 @pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(chromium, small, scheme):

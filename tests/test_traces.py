@@ -175,8 +175,8 @@ def test_a_cap_below_the_size_of_a_group_is_an_error(tmp_path):
         InfoPOConfig(**options | {"max_traces_per_step": 8}, num_generations_eval=16, log_traces=True)
 
 
-# A column can hold more than 2 GiB of text
 def test_columns_of_text_have_room(tmp_path):
+    """For more than 2 GiB."""
     train(tmp_path)
     features = load_traces(tmp_path).features
     assert features["completion"].dtype == "large_string"

@@ -13,9 +13,8 @@ import pyarrow.parquet
 
 
 DIRECTORY = "traces"  # in the output directory of a run
-NAME = re.compile(
-    r"(train|eval)-(\d+)-(\d+)(?:-(\d+))?\.parquet"
-)  # split, step, process, how often before at this step
+# Split, step, process, and how often before at this step
+NAME = re.compile(r"(train|eval)-(\d+)-(\d+)(?:-(\d+))?\.parquet")
 
 
 def trace_files(directory: Path) -> dict[Path, int]:
@@ -55,11 +54,15 @@ def read_traces(path: str | os.PathLike) -> pa.Table:
 
 def _read_in_groups(files: list[Path]) -> list[pa.Table]:
     """The tables of files. Of datasets that were evaluated at one step, the second goes on counting groups."""
-    parts = {file: NAME.fullmatch(file.name).groups(default="0") for file in files}
+
+    def place(file: Path) -> tuple[str, int, int, int]:
+        split, step, process, repetition = NAME.fullmatch(file.name).groups(default="0")
+        return split, int(step), int(repetition), int(process)
+
     tables = []
-    for _, at_step in groupby(sorted(files, key=parts.get), lambda file: parts[file][:2]):
+    for _, at_step in groupby(sorted(files, key=place), lambda file: place(file)[:2]):
         num_groups = 0
-        for _, dataset in groupby(sorted(at_step, key=lambda file: int(parts[file][3])), lambda file: parts[file][3]):
+        for _, dataset in groupby(at_step, lambda file: place(file)[:3]):
             first = num_groups
             for file in dataset:
                 table = pa.parquet.read_table(file)

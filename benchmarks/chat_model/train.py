@@ -32,7 +32,7 @@ from trl_infopo.scripts.tiny_agent import CHAT_TEMPLATE, RESPONSE_TEMPLATE
 
 from ..learning.arms import ARMS
 from ..learning.families import QUESTIONS
-from ..learning.results import read_result, rounded, run_unless_done, versions, write_atomically
+from ..learning.results import read_seeds, rounded, run_unless_done, versions, write_atomically
 from ..learning.run import prepare_process
 from ..learning.settings import SHARED_OPTIONS
 from ..learning.warm_start import demonstrations
@@ -261,12 +261,7 @@ def train(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu", cache
 
 def read_runs(results: Path = RESULTS) -> Runs:
     """All whole results, by arm and seed."""
-    paths = {arm: sorted((results / arm).glob("*.json"), key=lambda path: int(path.stem)) for arm in ARMS}
-    return {
-        arm: {int(path.stem): result for path in of_arm if (result := read_result(path)) is not None}
-        for arm, of_arm in paths.items()
-        if of_arm
-    }
+    return {arm: runs for arm in ARMS if (runs := read_seeds(results / arm))}
 
 
 @dataclass

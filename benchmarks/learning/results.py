@@ -38,6 +38,12 @@ def read_result(path: Path) -> dict | None:
         return None
 
 
+def read_seeds(directory: Path) -> dict[int, dict]:
+    """All whole results of a directory, by seed."""
+    paths = sorted(directory.glob("*.json"), key=lambda path: int(path.stem))
+    return {int(path.stem): result for path in paths if (result := read_result(path)) is not None}
+
+
 def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from .arms import TITLES
 from .regimes import CHOOSING, CHOOSING_SEEDS, REGIMES
-from .results import read_result
+from .results import read_seeds
 
 
 NUM_RESAMPLES = 10_000
@@ -23,9 +23,7 @@ def read_results(directory: Path) -> Results:
     results: Results = {}
     for regime in REGIMES:
         for arm in TITLES:
-            paths = sorted((directory / regime / arm).glob("*.json"), key=lambda path: int(path.stem))
-            runs = {int(path.stem): result for path in paths if (result := read_result(path)) is not None}
-            if runs:
+            if runs := read_seeds(directory / regime / arm):
                 results.setdefault(regime, {})[arm] = runs
     return results
 
