@@ -225,12 +225,6 @@ def markdown_page(reports: list[dict]) -> str:
             f"the best of {settings['repeats']} repeats, interleaved{cpu}. "
             f"{', '.join(f'{name} {version}' for name, version in report['versions'].items())}."
         )
-        if report["branch_tokens"] != branch_tokens(settings["device"]):
-            sections.append(
-                f"Measured when `tree` ran {report['branch_tokens']} tokens of branches in a forward pass. Its time "
-                "was that of its number of passes, whatever their size, so it now runs "
-                f"{branch_tokens(settings['device'])} on a GPU. That was not measured yet."
-            )
     return "\n\n".join(sections) + "\n"
 
 

