@@ -133,12 +133,17 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
     return tokenizer
 
 
+def warm_start_path(sizes: ChatSizes, cache: Path) -> Path:
+    """Where the warm start is kept, with what it reaches."""
+    made_of = [WARM_START_OPTIONS, LIMITS, sizes.warm_start_steps, sizes.num_demonstrations]
+    return cache / f"warm_start-{sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
+
+
 def load_warm_start(
     sizes: ChatSizes, device: str, cache: Path = CACHE
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The policy that all runs start from: taught the form of the game by a demonstrator who asks at random."""
-    made_of = [WARM_START_OPTIONS, sizes.warm_start_steps, sizes.num_demonstrations]
-    path = cache / f"warm_start-{sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
+    path = warm_start_path(sizes, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
@@ -198,8 +203,8 @@ def measure_warm_start(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sizes: ChatSizes, cache: Path
 ) -> dict:
     """The same for the policy that all runs start from, measured once."""
-    settings = [WARM_START_OPTIONS, sizes.warm_start_steps, sizes.num_demonstrations, sizes.num_held_out, LIMITS]
-    path = cache / f"warm_start-{sha256(json.dumps(settings).encode()).hexdigest()[:12]}.json"
+    path = warm_start_path(sizes, cache) / f"measured-{sizes.num_held_out}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             write_atomically(path, json.dumps(measure(model, tokenizer, sizes.num_held_out)))
