@@ -3,16 +3,20 @@
 """Tables and figures of the learning benchmark are made of its results, and say what these allow."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from learning_results import result, write
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.learning import shift, statistics, tables
+from benchmarks.learning.arms import TITLES
 from benchmarks.learning.results import RESULTS, write_atomically
 
 
@@ -36,6 +40,11 @@ class TestTables:
         assert statistics.collapsed(result(successes=(0.0, 0.9), asked=0.9), baseline)
         assert not statistics.collapsed(result(successes=(0.0, 0.1)), None)
 
+    def test_collapses_are_counted_in_both_directions(self):
+        low, high = result(successes=(0.0, 0.3)), result(successes=(0.0, 0.9))
+        arms = {"grpo": {0: low, 1: high, 2: high}, "agreement": {0: high, 1: low, 3: low}, "group": {0: high, 1: low}}
+        assert {arm: statistics.num_collapses(arms, arm) for arm in arms} == {"grpo": 1, "agreement": 1, "group": 1}
+
     def test_the_interval_is_paired(self):
         """Seeds that differ do not blur a ratio that is the same for each."""
         ratio, low, high = statistics.paired_ratio([0.2, 0.4, 1.0], [0.1, 0.2, 0.5])
@@ -44,12 +53,52 @@ class TestTables:
         assert low < 1 < high
         assert low < ratio < high
 
-    def test_a_verdict_needs_an_interval_that_excludes_grpo(self):
-        assert [statistics.verdict(*ends) for ends in ((1.1, 2), (0.9, 1.1), (0.5, 0.9))] == [
-            "helps",
-            "neutral",
-            "hurts",
+    @given(st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=1, max_size=7))
+    def test_the_test_counts_the_ways_to_swap(self, differences):
+        """The oracle adds up twice the differences that a swap takes away."""
+        total, at_least = sum(differences), 0
+        for swapped in range(2 ** len(differences)):
+            flipped = total - 2 * sum(d for i, d in enumerate(differences) if swapped >> i & 1)
+            at_least += abs(flipped) > abs(total) - 1e-9
+        assert statistics.sign_flip_test(differences) == pytest.approx(at_least / 2 ** len(differences))
+
+    def test_a_verdict_needs_six_seeds(self):
+        def compared(num_seeds, ratio):
+            others = {seed: 0.4 + 0.05 * seed for seed in range(num_seeds)}
+            return statistics.compare_values({seed: ratio * value for seed, value in others.items()}, others)
+
+        assert compared(2, 2.0) is None
+        assert [compared(n, 2.0).verdict for n in (3, 5, 6)] == ["open", "open", "helps"]
+        assert [compared(n, 0.8).verdict for n in (5, 6)] == ["open", "hurts"]
+        assert compared(5, 1.05).verdict == "neutral"
+        assert (compared(6, 2.0).num_above, compared(6, 0.8).num_above) == (6, 0)
+
+    def test_regimes_of_one_warm_start_count_once(self, tmp_path):
+        for regime, factor in (("booking", 0.5), ("dense", 1.0), ("clarify", 0.1)):
+            for seed in range(6):
+                write(tmp_path, regime=regime, arm="grpo", seed=seed, successes=(0.2, 0.2, 0.2))
+                ends = 0.2 + factor * (0.1 + 0.01 * seed)
+                write(tmp_path, regime=regime, arm="agreement", seed=seed, successes=(ends, ends, ends))
+        write(tmp_path, regime="dense", arm="grpo", seed=6)  # which no other has
+        results = statistics.read_results(tmp_path)
+        assert statistics.shared_starts(results) == [["booking", "dense"], ["clarify"]]
+        together = statistics.compare_together(results, ["booking", "dense"])
+        assert (together.num_seeds, together.num_above, together.verdict) == (6, 6, "helps")
+        assert together.ratio == pytest.approx(1 + 0.75 * 0.125 / 0.2)
+
+    def test_ratios_are_of_the_same_seeds(self, tmp_path):
+        for seed, success in ((0, 0.4), (1, 0.8)):
+            write(tmp_path, arm="agreement", seed=seed, successes=(success,) * 3)
+        write(tmp_path, arm="coef_1", seed=0, successes=(0.5,) * 3)
+        [row] = [
+            line
+            for line in tables.regime_section("booking", statistics.read_results(tmp_path)["booking"])
+            if line.startswith("| coefficient 1")
         ]
+        assert row.split(" | ")[1:5] == ["0", "0.500", "", "1.25"]
+
+    def test_seeds_are_listed_as_ranges(self):
+        assert [tables.seed_list(seeds) for seeds in ([5, 0, 1, 3], [2], [0, 1, 2])] == ["0-1, 3, 5", "2", "0-2"]
 
     def test_the_page_is_made_of_results_alone(self, tmp_path):
         for seed in range(3):
@@ -59,10 +108,10 @@ class TestTables:
         (tmp_path / "dense" / "group_scale" / "1.json").write_text('{"settings":')  # cut short
         page = tables.markdown_page(statistics.read_results(tmp_path), shift={})
         assert "## `booking`" in page
-        assert "| GRPO | 3 |" in page
-        assert "| InfoPO, `group` (paper) | 3 | 0.425 ± 0.025 | 1.89 [1.80, 2.00] |" in page
-        assert "| InfoPO, `group_scale` | 1 | 0.500 |  |" in page
-        assert "| [`booking`](#booking) | 0.225 ± 0.025 | 1.89 [1.80, 2.00], helps |  |" in page
+        assert "| GRPO | 0-2 |" in page
+        assert "| InfoPO, `group` (paper) | 0-2 | 0.425 ± 0.025 | 1.89 [1.80, 2.00] |" in page
+        assert "| InfoPO, `group_scale` | 0 | 0.500 |  |" in page
+        assert "| [`booking`](#booking) | 0.225 ± 0.025 | 1.89 [1.80, 2.00], 3 of 3: open |  |" in page
         assert "7 runs" in page
         unknown = page.split("## What is not known")[1]
         assert "`booking` 0, " in unknown  # the default has no seed
@@ -104,6 +153,29 @@ class TestTables:
         for figure in figures:
             tables.draw_curves(results, figure)
         assert figures[0].read_bytes() == figures[1].read_bytes()
+
+    def test_an_arm_has_one_colour_in_all_panels(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        panels = {"booking": tables.MAIN_ARMS, "dense": ("grpo", "agreement"), "terse": ("grpo", "group", "agreement")}
+        for regime, arms in panels.items():
+            for arm in arms:
+                for seed in range(3):
+                    write(tmp_path, regime=regime, arm=arm, seed=seed)
+        tables.draw_curves(statistics.read_results(tmp_path), tmp_path / "curves.svg")
+        panes, legend = (tmp_path / "curves.svg").read_text().split('id="legend_1"')
+        lines = re.findall(r'<g id="(\w+)-(\w+)">.*?stroke: (#\w+)', panes, re.DOTALL)
+        colours = {(regime, arm): colour for regime, arm, colour in lines}
+        strokes, titles = re.findall(r"stroke: (#\w+)", legend), re.findall(r"<text[^>]*>([^<]+)</text>", legend)
+        named = dict(zip(titles, strokes, strict=False))
+        legend = {arm: named[TITLES[arm]] for arm in tables.MAIN_ARMS}
+        assert len(set(legend.values())) == 4
+        assert set(colours) == {(regime, arm) for regime, arms in panels.items() for arm in arms}
+        assert all(colour == legend[arm] for (_, arm), colour in colours.items())
+
+    def test_a_panel_shows_the_seeds_that_its_arms_share(self):
+        arms = {"grpo": range(7), "agreement": range(1, 7), "group": range(4), "group_scale": range(2)}
+        runs = {arm: dict.fromkeys(seeds, {}) for arm, seeds in arms.items()}
+        assert tables.shown_together(runs) == (["grpo", "group", "agreement"], [1, 2, 3])
 
 
 def test_arms_of_a_seed_start_from_the_same_policy():
