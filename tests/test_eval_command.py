@@ -339,21 +339,59 @@ def test_mistakes_in_an_environment_of_ours_are_one_line(tiny_path, tmp_path, ca
     assert "`silence` is 2" in capsys.readouterr().err.splitlines()[-1]
 
 
+def write_matrix(path, policy, users=("plain",), environment="booking", maker="make", **changes):
+    settings = dict.fromkeys(eval_script.TASK_SETTINGS, 1) | {"users": dict.fromkeys(users, f"{maker}()")}
+    summaries = {policy: {user: {"success": 1.0} for user in users}}
+    return eval_script.write_matrix(path, environment, "test", settings | {"model": policy} | changes, summaries)
+
+
 def test_the_matrix_keeps_other_policies_of_the_same_tasks(tmp_path):
     path = tmp_path / "user_shift.json"
-    for task, users, policy in (
-        (("booking", "test"), ["plain"], "a"),
-        (("booking", "test"), ["terse", "plain"], "b"),
-        (("clarify", "test"), ["plain"], "c"),
-    ):
-        before = json.loads(path.read_text()) if path.exists() else None
-        eval_script.write_matrix(path, *task, users, {policy: {users[0]: {"success": 1.0}}})
-    assert before["users"] == ["plain", "terse"]
-    assert list(before["policies"]) == ["a", "b"]
-    assert json.loads(path.read_text())["policies"].keys() == {"c"}
+    assert not write_matrix(path, "a")
+    assert not write_matrix(path, "b", ["terse", "plain"])
+    matrix = json.loads(path.read_text())
+    assert list(matrix["users"]) == ["plain", "terse"]
+    assert list(matrix["policies"]) == ["a", "b"]
     path.write_text("{")
-    eval_script.write_matrix(path, "clarify", "test", ["plain"], {"d": {}})
-    assert json.loads(path.read_text())["policies"] == {"d": {}}
+    assert not write_matrix(path, "c")
+    assert json.loads(path.read_text())["policies"].keys() == {"c"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"environment": "clarify"}, {"maker": "other"}, *({name: 2} for name in eval_script.TASK_SETTINGS)],
+    ids=str,
+)
+def test_the_matrix_never_mixes_tasks(tmp_path, changes):
+    path = tmp_path / "user_shift.json"
+    write_matrix(path, "a")
+    assert write_matrix(path, "b", **changes)
+    assert json.loads(path.read_text())["policies"].keys() == {"b"}
+
+
+class Unrewarded(BookingEnv):
+    get_reward = None
+
+
+def test_an_environment_without_a_reward_is_one_line(tiny_path, tmp_path, capsys):
+    options = ["--environment", f"{__name__}:Unrewarded", "--dataset", "trl_infopo.environments:booking_dataset"]
+    options += ["--dataset_kwargs", '{"num_rows": 2}', "--output_dir", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["eval", "--policies", f"tiny={tiny_path}", *options])
+    assert stopped.value.code == 2
+    assert "`Unrewarded` has no `get_reward`" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_endpoint_that_fails_is_one_line(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("trl_infopo.users.endpoint.MAX_WAIT", 0.0)
+    options = ["--base_url", "http://127.0.0.1:1/v1", "--num_tasks", "1", "--output_dir", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["eval", "--policies", "m", *options])
+    assert "http://127.0.0.1:1/v1" in stopped.value.code
+    assert "goes on there" in stopped.value.code
+    assert "\n" not in stopped.value.code
 
 
 def test_language_model_users(monkeypatch):

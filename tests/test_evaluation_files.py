@@ -174,6 +174,26 @@ def test_users_and_runs_can_be_added(tmp_path):
     assert set(summary["users"]) == {"plain", "terse"}
 
 
+def test_a_user_who_was_interrupted_is_in_no_summary(tmp_path):
+    dataset = booking_dataset("test", 6)
+
+    def interrupted(messages, tools):
+        if messages[0]["content"] == dataset[4]["prompt"][0]["content"]:
+            raise KeyboardInterrupt
+        return booking_expert(messages, tools)
+
+    interrupted.__qualname__ = booking_expert.__qualname__
+    interrupted.__module__ = booking_expert.__module__
+    quiet(booking_expert, booking_users("plain"), dataset, output_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(interrupted, booking_users("terse"), dataset, batch_size=1, output_dir=tmp_path)
+    quiet(booking_expert, booking_users("plain"), dataset, output_dir=tmp_path)
+    assert set(json.loads((tmp_path / "summary.json").read_text())["users"]) == {"plain"}
+    assert any(record["user"] == "terse" for record in Evaluation.load(tmp_path).records)
+    quiet(booking_expert, booking_users("terse"), dataset, output_dir=tmp_path)
+    assert set(json.loads((tmp_path / "summary.json").read_text())["users"]) == {"terse", "plain"}
+
+
 def test_half_written_line_is_played_again(tmp_path):
     users, dataset = booking_users("plain"), booking_dataset("test", 5)
     evaluation = quiet(booking_expert, users, dataset, output_dir=tmp_path)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from transformers.utils import get_json_schema
 
 from trl_infopo.environments.helpdesk import KINDS, POLICY, HelpdeskEnv, helpdesk_dataset, helpdesk_oracle, oracle
-from trl_infopo.environments.helpdesk.database import PRODUCTS, Shop
+from trl_infopo.environments.helpdesk.database import PRODUCTS, Shop, money
 from trl_infopo.environments.helpdesk.tasks import (
     QUESTIONS,
     Goal,
@@ -235,7 +235,7 @@ class TestPolicies:
     def test_random_is_far_below_the_oracle(self, rows):
         assert mean(randomly, rows) <= 0.1
 
-    @pytest.mark.parametrize("topic", ["item", "option", "fallback", "reason", "address", "question"])
+    @pytest.mark.parametrize("topic", ["customer", "item", "option", "fallback", "reason", "address", "question"])
     def test_every_answer_is_needed(self, rows, topic):
         def withhold(scenario, seed):
             return ScriptedUser(replace(scenario, facts=tuple(f for f in scenario.facts if f.topic != topic)), seed)
@@ -247,6 +247,11 @@ class TestPolicies:
                 num_episodes += 1
                 assert play(helpdesk_oracle, row, env=HelpdeskEnv(withhold))[0] == 0.0
         assert num_episodes
+
+
+def identify(env, goal, db):
+    query = "SELECT email FROM customers JOIN orders USING (customer_id) WHERE order_id = ?"
+    env.find_customer(email=db.execute(query, (goal.order_id,)).fetchone()[0])
 
 
 class TestReward:
@@ -291,14 +296,48 @@ class TestReward:
 
         assert mean(hasty, [row for row in rows if row["kind"] != "address"][:40]) == 0.0
 
-    def test_doing_what_is_forbidden_scores_zero_although_everything_is_told(self, rows):
+    @pytest.mark.parametrize("moment", ["first", "after the change", "never"])
+    def test_the_customer_is_identified_before_anything_is_changed(self, rows, db, moment):
+        num_changes = 0
+        for row in [row for row in rows if row["kind"] != "price"][:40]:
+            goal, env = Goal(**row["goal"]), HelpdeskEnv()
+            env.reset(**row)
+            task = build_task(goal, row["seed"], Shop())
+            if moment == "first":
+                identify(env, goal, db)
+            if task.write is not None:
+                operation, *arguments = task.write
+                getattr(env, operation)(*arguments)
+                num_changes += 1
+            if moment == "after the change":
+                identify(env, goal, db)
+            env.user.reply([say(money(task.told) if isinstance(task.told, int) else f"{task.told}")])
+            expected = {"first": True, "after the change": task.write is None, "never": False}[moment]
+            assert env.get_reward() == expected, row
+        assert 0 < num_changes < 40
+
+    def test_another_customer_is_not_the_one(self, rows, db):
+        [row] = [row for row in rows if row["kind"] == "question"][:1]
+        env = HelpdeskEnv()
+        env.reset(**row)
+        task = build_task(Goal(**row["goal"]), row["seed"], Shop())
+        env.user.reply([say(money(task.told) if isinstance(task.told, int) else task.told)])
+        env.find_customer(
+            email=db.execute("SELECT email FROM customers WHERE customer_id != ?", (task.customer_id,)).fetchone()[0]
+        )
+        assert env.get_reward() == 0.0
+        identify(env, Goal(**row["goal"]), db)
+        assert env.get_reward() == 1.0
+
+    def test_doing_what_is_forbidden_scores_zero_although_everything_is_told(self, rows, db):
         for row in [row for row in rows if row["kind"] == "refuse"]:
             _, messages = play(helpdesk_oracle, row)
             env = HelpdeskEnv()
             env.reset(**row)
+            goal = Goal(**row["goal"])
+            identify(env, goal, db)
             env.user.reply([say(messages[-4]["content"])])
             assert env.get_reward() == 1.0
-            goal = Goal(**row["goal"])
             if goal.wish == "cancel":
                 env.cancel_order(goal.order_id, goal.detail)
             elif goal.wish == "address":

@@ -72,6 +72,18 @@ def check_columns(rows: list[dict], environment: Any) -> None:
             ) from None
 
 
+def check_reward(environment: Any) -> None:
+    """
+    Raises:
+        `ValueError`: If the environment has no reward.
+    """
+    if not callable(getattr(environment, "get_reward", None)):
+        raise ValueError(
+            f"`{type(environment).__name__}` has no `get_reward`, so nothing says what an episode was worth. Define "
+            "it, in a subclass for the evaluation if rewards come from `reward_funcs` in training."
+        )
+
+
 @contextmanager
 def running_event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop on another thread, as a notebook runs one on this thread."""

@@ -22,6 +22,7 @@ from ..rollout import begin, converse, converses, find_tools, gather_rewards
 from .episodes import (
     check_columns,
     check_prompt,
+    check_reward,
     check_rows,
     make_record,
     running_event_loop,
@@ -164,6 +165,7 @@ def evaluate(
         environments = {user: [make()] for user, make in users.items()}  # the others are made when they are needed
         first = [pool[0] for pool in environments.values()]
         for environment in first:
+            check_reward(environment)
             check_columns(rows, environment)
         settings = {
             **policy.description,
@@ -192,6 +194,11 @@ def evaluate(
 
         def jobs() -> Iterator[tuple[int, int, str]]:
             return ((task, run, user) for user in users for run in range(num_runs) for task in range(len(rows)))
+
+        def is_whole(user: str) -> bool:
+            """Whether each task was played, and equally often, which is not so after an interruption."""
+            played = Counter(task for task, _, name in records if name == user)
+            return len(played) == len(rows) and len(set(played.values())) == 1
 
         num_jobs = len(users) * num_runs * len(rows)
         completed = sum(task < len(rows) and run < num_runs and user in users for task, run, user in records)
@@ -238,8 +245,10 @@ def evaluate(
         evaluation = Evaluation(settings, [records[job] for job in jobs()])
         if path is not None:
             # Of all that is in the directory: users and runs may have been added to those of an earlier evaluation
-            names = [*users, *sorted({user for _, _, user in records} - users.keys())]
-            jobs_there = sorted(records, key=lambda job: (names.index(job[2]), job[1], job[0]))
+            names = [*users, *sorted({user for _, _, user in records if is_whole(user)} - users.keys())]
+            jobs_there = sorted(
+                (job for job in records if job[2] in names), key=lambda job: (names.index(job[2]), job[1], job[0])
+            )
             there = Evaluation(settings, [records[job] for job in jobs_there])
             report = {"settings": settings, "users": there.summary()}
             write_whole(path.with_name("summary.json"), json.dumps(report, indent=2) + "\n")

@@ -51,6 +51,10 @@ message to the user. What comes back is an observation for your next thought. Wh
 user wants."""
 MAX_TASKS = 1_000_000  # all are drawn before the first is played
 RESERVED = ("user_shift.json", ".lock")  # files beside the directories of the policies
+TASK_SETTINGS = (  # of an evaluation, besides those of its users: rows of one matrix have the same
+    *("environment", "dataset", "num_tasks", "temperature", "max_turns", "max_completion_length"),
+    *("feedback_timeout", "success_threshold", "seed"),
+)
 BASELINES = {"none": None, "ask": ASK_PROMPT, "react": REACT_PROMPT}
 
 
@@ -277,33 +281,50 @@ def make_factories(
     return {user: load_user("users", user, factory, user_base_url) for user in users}
 
 
-def write_matrix(path: Path, environment: str, split: str, users: list[str], summaries: dict[str, dict]) -> None:
+def write_matrix(
+    path: Path, environment: str, split: str, settings: dict[str, Any], summaries: dict[str, dict]
+) -> bool:
     """
     Write the statistics of policies into the file of the matrix, which keeps those of other policies.
 
     Args:
         path (`Path`):
-            The file. If there is one about other tasks, it is replaced.
+            The file. If there is one about other tasks or users, or from other settings, it is replaced.
         environment (`str`):
             Name of the environment.
         split (`str`):
             Split of its tasks.
-        users (`list[str]`):
-            Names of the users.
+        settings (`dict[str, Any]`):
+            Settings of the evaluation, of which those of a policy do not count.
         summaries (`dict[str, dict]`):
             Statistics by policy.
+
+    Returns:
+        `bool`: Whether it has replaced another one.
     """
     from ..evaluation import write_whole
 
-    matrix = {"environment": environment, "split": split, "users": users, "policies": summaries}
+    users = settings["users"]
+    task = {"environment": environment, "split": split, "settings": {name: settings[name] for name in TASK_SETTINGS}}
+    before = _read_matrix(path)
+    replaces = before is not None and (
+        any(before[name] != value for name, value in task.items())
+        or any(before["users"][user] != users[user] for user in users.keys() & before["users"])
+    )
+    if before is not None and not replaces:
+        users, summaries = before["users"] | users, before["policies"] | summaries
+    write_whole(path, json.dumps(task | {"users": users, "policies": summaries}, indent=2) + "\n")
+    return replaces
+
+
+def _read_matrix(path: Path) -> dict | None:
+    """The file of the matrix, `None` where there is none or it is something else."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if (before["environment"], before["split"]) == (environment, split):
-            matrix["users"] = list(dict.fromkeys([*before["users"], *users]))
-            matrix["policies"] = before["policies"] | summaries
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        pass  # there is none, or it is something else
-    write_whole(path, json.dumps(matrix, indent=2) + "\n")
+        matrix = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    is_one = isinstance(matrix, dict) and {"environment", "split", "settings", "users", "policies"} <= matrix.keys()
+    return matrix if is_one else None
 
 
 def name_policies(policies: list[str]) -> dict[str, str]:
@@ -406,8 +427,9 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from ..evaluation import evaluate, lock_directory, user_shift_table
-    from ..evaluation.episodes import check_columns, check_rows
-    from ..policies import ChatPolicy, load_policy
+    from ..evaluation.episodes import check_columns, check_reward, check_rows
+    from ..policies import ChatPolicy, PolicyError, load_policy
+    from ..users import UserSimulatorError
 
     def load(make: Callable[[str], Any], path: str) -> Any:
         try:
@@ -424,6 +446,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     try:
         environment = next(iter(users.values()))()
+        check_reward(environment)
         check_columns(check_rows(dataset), environment)
     except (ValueError, RuntimeError) as error:
         if is_from_elsewhere(error):
@@ -443,6 +466,10 @@ def main(argv: list[str] | None = None) -> None:
             if is_from_elsewhere(error):
                 raise
             parser.error(str(error))
+        except (PolicyError, UserSimulatorError) as error:  # an endpoint fails
+            if is_from_elsewhere(error):
+                raise
+            raise SystemExit(" ".join([f"{parser.prog}: {error}", *getattr(error, "__notes__", [])])) from error
 
     with ExitStack() as stack:
         try:
@@ -477,7 +504,13 @@ def main(argv: list[str] | None = None) -> None:
             )
             console.print(evaluations[row].table())
         summaries = {row: evaluation.summary() for row, evaluation in evaluations.items()}
-        write_matrix(output_dir / "user_shift.json", args.environment, args.split, list(users), summaries)
+        settings = next(iter(evaluations.values())).settings
+        if write_matrix(output_dir / "user_shift.json", args.environment, args.split, settings, summaries):
+            console.print(
+                "\nuser_shift.json was about other tasks, users or settings, and is replaced. What it was made of is "
+                "still in the directories of its policies.",
+                markup=False,
+            )
 
     console.print()
     console.print(user_shift_table(evaluations))

@@ -34,6 +34,9 @@ class CancellationEnv(HelpdeskEnv):
 
     find_customer = list_orders = get_product = change_address = return_item = exchange_item = None
 
+    def _is_identified(self) -> bool:
+        return True  # nobody can be looked up
+
 
 def draw_cancellations(split: str, num_rows: int, seed: int = 0) -> "Dataset":
     """Cancellations by customers who know the number of their order. Nearly half of the orders are shipped."""

@@ -25,13 +25,14 @@ class HelpdeskEnv:
       [`~trl_infopo.users.NOTHING_TO_ADD`], as with the scripted user, and that is the placeholder too.
     - **Tools**: `find_customer`, `list_orders`, `get_order` and `get_product` read, `cancel_order`, `change_address`,
       `return_item` and `exchange_item` write, `close_ticket` ends the episode.
-    - **Reward**: 1 when every table has exactly the right content, and the customer was told the amount or date that
-      they must be told, else 0. The amounts and dates that the agent names are counted over the whole conversation, so
-      that reading out the database is no solution: where nothing may change (a price, a question, a refusal), it must
-      name the right value and no other; where something changes, at most three amounts and dates. Repeating one does
-      not count, nor do the return fee and the dates of the policy. A refusal is right when nothing was changed and the
-      date that forbids the request was told. An agent that does not ask can still guess: there are two reasons, three
-      questions, and four or five options of a product.
+    - **Reward**: 1 when every table has exactly the right content, the customer was told the amount or date that they
+      must be told, and `find_customer` has found them before any change if it is about an order; else 0. The amounts
+      and dates that the agent names are counted over the whole conversation, so that reading out the database is no
+      solution: where nothing may change (a price, a question, a refusal), it must name the right value and no other;
+      where something changes, at most three amounts and dates. Repeating one does not count, nor do the return fee
+      and the dates of the policy. A refusal is right when nothing was changed and the date that forbids the request
+      was told. An agent that does not ask can still guess: there are two reasons, three questions, and four or five
+      options of a product.
     - **End**: `close_ticket`, or the customer leaves. Whatever ends the episode, everything that was changed and that
       the customer has heard by then counts, so that an episode that is cut off is scored too. The customer hears
       neither what is said along with a call nor the last message that `max_turns` allows.
@@ -87,6 +88,7 @@ class HelpdeskEnv:
         self._task = build_task(Goal(**goal), seed, self._shop)
         self._heard: list[str] = []
         self._said: set[str] = set()
+        self._is_premature = False
         self.user = _Listener(self._make_user(self._task.scenario, seed), self._heard)
 
     def get_reward(self) -> float:
@@ -96,6 +98,8 @@ class HelpdeskEnv:
         Returns:
             `float`: 1.0 if both are right, else 0.0.
         """
+        if self._is_premature or not self._is_identified():
+            return 0.0
         told = self._task.told
         if told is not None and not tells(self._heard, told, self._task.max_named):
             return 0.0
@@ -104,6 +108,15 @@ class HelpdeskEnv:
             operation, *arguments = self._task.write
             getattr(expected, operation)(*arguments)
         return float(self._shop.equals(expected))
+
+    def _is_identified(self) -> bool:
+        """Whether the agent has found the customer, as the policy says. Prices are for everybody."""
+        return self._task.customer_id is None or self._task.customer_id in self._shop.found
+
+    def _change(self, operation: Callable[..., str | None], *arguments: str) -> str:
+        """The result of a change to the database."""
+        self._is_premature |= not (self.done or self._is_identified())
+        return self._answer(operation, *arguments)
 
     def _answer(self, operation: Callable[..., str | None], *arguments: str) -> str:
         """The result of an operation on the database, unless it was said before."""
@@ -180,7 +193,7 @@ class HelpdeskEnv:
         Returns:
             The refund.
         """
-        return self._answer(self._shop.cancel_order, order_id, reason)
+        return self._change(self._shop.cancel_order, order_id, reason)
 
     def change_address(self, order_id: str, street: str, city: str, zip_code: str) -> str:
         """
@@ -195,7 +208,7 @@ class HelpdeskEnv:
         Returns:
             Nothing new.
         """
-        return self._answer(self._shop.change_address, order_id, street, city, zip_code)
+        return self._change(self._shop.change_address, order_id, street, city, zip_code)
 
     def return_item(self, item_id: str, reason: str) -> str:
         """
@@ -208,7 +221,7 @@ class HelpdeskEnv:
         Returns:
             The refund.
         """
-        return self._answer(self._shop.return_item, item_id, reason)
+        return self._change(self._shop.return_item, item_id, reason)
 
     def exchange_item(self, item_id: str, variant_id: str) -> str:
         """
@@ -221,7 +234,7 @@ class HelpdeskEnv:
         Returns:
             The refund or charge.
         """
-        return self._answer(self._shop.exchange_item, item_id, variant_id)
+        return self._change(self._shop.exchange_item, item_id, variant_id)
 
     def close_ticket(self) -> str:
         """

@@ -152,11 +152,14 @@ class Task:
             change.
         told (`int` or `str`, *optional*):
             What the user must be told: an amount in cents, or a date such as `"2026-06-03"`.
+        customer_id (`str`, *optional*):
+            Who must be identified. `None` where it is not about an order.
     """
 
     scenario: Scenario
     write: tuple[str, ...] | None
     told: int | str | None
+    customer_id: str | None = None
 
     @property
     def max_named(self) -> int:
@@ -224,7 +227,7 @@ def build_task(goal: Goal, seed: int, shop: Shop) -> Task:
         write, told = None, order["shipped_on"]
     elif goal.wish == "return" and order["delivered_on"] < str(RETURNABLE_SINCE):
         write, told = None, order["delivered_on"]
-    return Task(_scenario(customer["name"], request, tuple(facts)), write, told)
+    return Task(_scenario(customer["name"], request, tuple(facts)), write, told, customer["customer_id"])
 
 
 def tells(messages: Iterable[str], value: int | str, max_named: int) -> bool:
