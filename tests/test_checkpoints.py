@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 from peft import LoraConfig
 from tiny_agents import make_model, make_tokenizer
@@ -291,6 +292,75 @@ def test_lost_rollouts_are_told_with_the_way_out(tmp_path, caplog, reason):
     [said] = [record.getMessage() for record in caplog.records if "two uses" in record.getMessage()]
     assert str(checkpoint) in said
     assert f"num_iterations / gradient_accumulation_steps` = {2 if 'not' in reason else 4}." in said
+
+
+def test_rollouts_of_another_step_are_not_taken(tmp_path):
+    """A copy on the Hub, whose files are only added, keeps those of an earlier checkpoint."""
+    whole = run(tmp_path / "whole", mode="plain", num_iterations=2)
+    mixed = tmp_path / "last-checkpoint"
+    for step in (1, 2):
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", mixed, dirs_exist_ok=True)
+    assert (mixed / "rollouts_0.pt").is_file()
+    assert_equal_parameters(whole, run(tmp_path / "resumed", mode="plain", resume=str(mixed), num_iterations=2))
+
+
+class SaveWithinAStep(TrainerCallback):
+    """What `enable_jit_checkpoint` does at a signal."""
+
+    def __init__(self, steps):
+        self.steps, self.trainer = steps, None
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step in self.steps:
+            self.trainer._save_checkpoint(self.trainer.model, None)
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("reuse", ["both", "iterations"])
+def test_a_checkpoint_within_a_step_goes_on_at_its_beginning(tmp_path, reuse):
+    options = OPTIONS | REUSE[reuse] | {"max_steps": 6, "save_strategy": "no"}
+    callback = SaveWithinAStep([1, 2, 3, 4])
+    whole = callback.trainer = make_trainer(tmp_path / "whole", "plain", options=options, callbacks=[callback])
+    sampled = note_sampling(whole)
+    whole.train()
+    for step in callback.steps:
+        resumed = make_trainer(tmp_path / f"from {step}", "plain", options=options)
+        again = note_sampling(resumed)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert again == {at: prompts for at, prompts in sampled.items() if at >= step}
+        assert (resumed._step - whole._step) % whole._generate_every == 0
+
+
+def note_sampling(trainer) -> dict[int, list]:
+    """The prompts that are sampled, by step."""
+    sampled, generate = {}, trainer._generate
+
+    def noted(prompts):
+        sampled[trainer.state.global_step] = list(prompts)
+        return generate(prompts)
+
+    trainer._generate = noted
+    return sampled
+
+
+def test_rollouts_without_what_the_loss_needs_are_sampled_anew(tmp_path, caplog):
+    options, adapter = OPTIONS | {"num_iterations": 2}, LoraConfig(task_type="CAUSAL_LM")  # its base is the reference
+    make_trainer(tmp_path / "first", "plain", options=options, peft_config=adapter).train()
+    trainer = make_trainer(tmp_path / "resumed", "plain", options=options | {"beta": 0.1}, peft_config=adapter)
+    with caplog.at_level(logging.WARNING):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-1"))
+    assert "beta above 0 was False and is True" in caplog.text
+
+
+def test_no_table_of_completions_is_empty(tmp_path):
+    options = {"num_iterations": 2, "log_completions": True}
+    run(tmp_path, mode="plain", **options)
+    tables = {path.name: path.read_bytes() for path in tmp_path.rglob("completions_*.parquet")}
+    assert tables
+    run(tmp_path, mode="plain", resume=str(tmp_path / "checkpoint-1"), **options)
+    for path in tmp_path.rglob("completions_*.parquet"):
+        assert len(pandas.read_parquet(path)), path.name
+    assert tables.keys() <= {path.name for path in tmp_path.rglob("completions_*.parquet")}
 
 
 # ---- the model card

@@ -272,6 +272,35 @@ def test_auto_notices_branches_that_see_what_they_must_not(name, leaky, monkeypa
     assert "branches see what they must not" in reason
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_counterfactual_beyond_the_last_position_is_not_scored(engine):
+    model, generator = tiny_model("gpt2"), torch.Generator().manual_seed(0)
+    ids = torch.randint(3, model.config.vocab_size, (model.config.n_positions,), generator=generator).tolist()
+    turns = segment_turns([1] * 400 + [0] * 20 + [1] * 60 + [0] + [1] * 21)
+    gains = {
+        length: score_information_gain(
+            model, [ids[:10]], [ids[10:]], [turns], [[[3] * 4, [4] * length, None]], engine=engine
+        )
+        for length in (1, 2, 5)
+    }
+    # The last label needs no position of its own
+    assert [gains[length].isfinite()[0].tolist() for length in (1, 2, 5)] == [
+        [True, True, False],
+        [True, True, False],
+        [True, False, False],
+    ]
+    torch.testing.assert_close(gains[5][0, 0], gains[1][0, 0])
+
+
+def test_a_compiled_model_is_scored_as_it_is_without():
+    model, rollouts = tiny_model("qwen3"), random_rollouts(seed=3)
+    compiled = torch.compile(model, backend="eager")
+    compiled(input_ids=torch.tensor([[3, 4]]))
+    for engine in ENGINES:
+        expected = score_information_gain(model, **rollouts, engine=engine)
+        assert_equal(score_information_gain(compiled, **rollouts, engine=engine), expected, 1e-6)
+
+
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])
 def test_auto_notices_wrong_positions(name, monkeypatch):
     hidden_states = CausalLM.hidden_states

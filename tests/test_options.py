@@ -82,8 +82,17 @@ def test_what_is_inherited_takes_no_infinity(name):
         make_config(reward_weights=[1.0, math.inf])
 
 
-def test_no_limit_may_be_infinite():
-    assert make_config(max_grad_norm=math.inf).max_grad_norm == math.inf
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_grad_norm", math.inf),
+        ("entropy_target", math.inf),
+        ("entropy_coef_max", math.inf),
+        ("vllm_importance_sampling_clip_min", -math.inf),
+    ],
+)
+def test_no_limit_may_be_infinite(name, value):
+    assert getattr(make_config(**{name: value}), name) == value
 
 
 def test_a_misspelt_option_names_the_nearest():

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import math
+import random
 
 import pytest
 import torch
+from datasets import Dataset
 from scripted_rollouts import ScriptedRollouts, parity_reward
 from tiny_agents import AskEnvironment, make_model, make_tokenizer
 from trainer_helpers import (
@@ -21,6 +23,8 @@ from trainer_helpers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_infopo import InfoPOTrainer, infopo_trainer
+from trl_infopo._checks import CheckedFactory
+from trl_infopo.calls import ToolGuard
 
 
 # ---- TRL's options
@@ -120,6 +124,114 @@ def test_evaluation_scores_only_on_demand(tmp_path, scores):
     trainer.train()
     assert len(scores.calls) > 1
     assert logged(trainer, "eval_infopo/turns/mean")
+
+
+def test_an_evaluation_stays_one_where_sampling_ends_in_training_mode(tmp_path, monkeypatch):
+    """As TRL's does with `use_transformers_continuous_batching`."""
+    sample = GRPOTrainer._generate_single_turn
+
+    def sampled(self, *args, **kwargs):
+        output = sample(self, *args, **kwargs)
+        self.model.train()
+        return output
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", sampled)
+    options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1, "num_generations_eval": 2}
+    options |= {"per_device_eval_batch_size": 2, "log_information_gain": True}
+    trainer = make_trainer(tmp_path, options=options, eval_dataset=dataset().select(range(2)))
+    trainer.train()
+    assert logged(trainer, "eval_infopo/turns/mean")
+    assert len(logged(trainer, "infopo/turns/mean")) == 1
+
+
+@pytest.mark.thorough
+def test_continuous_batching_evaluates(tmp_path):
+    options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1, "num_generations_eval": 2}
+    options |= {"per_device_eval_batch_size": 2, "use_transformers_continuous_batching": True}
+    trainer = make_trainer(tmp_path, options=options, eval_dataset=dataset().select(range(4)))
+    trainer.train()
+    assert logged(trainer, "eval_infopo/stop/answered")
+
+
+def test_what_environments_measure_is_logged_without_their_rewards(tmp_path):
+    class Counter(AskEnvironment):
+        get_reward = None
+        done: bool = False
+
+        def reset(self, **row):
+            super().reset(**row)
+            self.metrics = {"asked": 2}
+
+    trainer = make_trainer(
+        tmp_path, environment_factory=Counter, reward_funcs=parity_reward, options={"log_completions": True}
+    )
+    trainer.train()
+    assert logged(trainer, "infopo/environment/asked") == [2.0, 2.0]
+    assert len(trainer._logs["extra"]["asked"]) == len(trainer._logs["prompt"])
+
+
+def test_arguments_that_are_no_object_are_told_in_the_words_of_the_tool():
+    tools, guard = AskEnvironment(), ToolGuard(None)
+    for tool, wrapped in ((tools.ask, guard.wrap(tools.ask)), (tools.look_up, guard.wrap_async(tools.look_up))):
+        said = []
+        for function in (tool, wrapped):
+            with pytest.raises(TypeError, match="must be a mapping") as error:
+                function(**["city"])
+            said.append(str(error.value))
+        assert said[0] == said[1]
+
+
+# ---- datasets
+
+
+class Puzzle(AskEnvironment):
+    def reset(self, puzzle: str, **row) -> None:
+        super().reset()
+
+
+def test_a_dataset_needs_what_its_own_environments_take(tmp_path):
+    evaluated = {
+        "ask": dataset(environment=["ask"]).select(range(2)),
+        "puzzle": dataset(environment=["puzzle"], puzzle=["4 x 4"]).select(range(2)),
+    }
+    kwargs = {"environment_factory": {"ask": AskEnvironment, "puzzle": Puzzle}, "eval_dataset": evaluated}
+    make_trainer(tmp_path, "environments", **kwargs | {"train_dataset": dataset(environment=["ask"])})
+    with pytest.raises(ValueError, match="`Puzzle.reset` needs 'puzzle', but `train_dataset` has only the columns"):
+        make_trainer(tmp_path, "environments", **kwargs | {"train_dataset": dataset(environment=["ask", "puzzle"])})
+
+
+def test_a_dataset_may_make_its_rows_when_they_are_read(tmp_path):
+    rows = dataset()
+
+    def transform(batch):
+        return {"prompt": [rows[i]["prompt"] for i in batch["row"]], "city": ["oslo"] * len(batch["row"])}
+
+    class NeedsCity(AskEnvironment):
+        def reset(self, prompt, city: str) -> None:
+            super().reset(city)
+
+    lazy = Dataset.from_dict({"row": list(range(8))}).with_transform(transform)
+    make_trainer(tmp_path, environment_factory=NeedsCity, train_dataset=lazy).train()
+
+
+def test_the_first_environment_depends_on_the_seed_alone(tmp_path):
+    drawn = []
+
+    class Drawing(AskEnvironment):
+        def __init__(self):
+            drawn.append((random.random(), torch.rand(1).item()))
+
+    for state in (1, 2):
+        random.seed(state)
+        torch.manual_seed(state)
+        before = random.getstate(), torch.get_rng_state()
+        factory = CheckedFactory(Drawing, seed=3)
+        assert random.getstate() == before[0]
+        assert torch.equal(torch.get_rng_state(), before[1])
+        assert factory.kind is Drawing
+    assert drawn[0] == drawn[1]
+    CheckedFactory(Drawing, seed=4)
+    assert drawn[2] != drawn[0]
 
 
 def test_gains_can_be_logged_without_training_on_them(tmp_path):

@@ -29,6 +29,7 @@ class WholeCheckpoints:
     It overrides:
 
     - `train`, to find the newest complete checkpoint, or to refuse a given one that is incomplete;
+    - `training_step`, to know where a step of the optimizer began that a checkpoint interrupts;
     - `_get_train_sampler`, to continue the order of the rows: TRL's would repeat that of the first epoch;
     - `_save_checkpoint`, to list the files of a checkpoint when all of them are written;
     - `_save_rng_state` and `_load_rng_state`, to save rollouts that are used again, each process its own, and to let
@@ -37,10 +38,12 @@ class WholeCheckpoints:
     """
 
     _finished_epochs = 0  # before the checkpoint that is resumed from
+    _begun = (None, 0)  # a step of the optimizer, and the forward and backward passes before it
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         self._finished_epochs = 0
-        self._step, self._buffered_inputs = 0, None  # an earlier call may have been interrupted
+        # An earlier call may have been interrupted
+        self._step, self._buffered_inputs, self._begun = 0, None, (None, 0)
         if resume_from_checkpoint in ("True", "true"):  # from a command line
             resume_from_checkpoint = True
         if resume_from_checkpoint:
@@ -56,6 +59,11 @@ class WholeCheckpoints:
             state = TrainerState.load_from_json(str(Path(resume_from_checkpoint, STATE)))
             self._finished_epochs = int((state.epoch or 0) + 1e-6)  # it may fall just short of the end of an epoch
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def training_step(self, *args, **kwargs):
+        if self._begun[0] != self.state.global_step:
+            self._begun = self.state.global_step, self._step
+        return super().training_step(*args, **kwargs)
 
     def _get_train_sampler(self, dataset=None):
         sampler = super()._get_train_sampler(dataset)
@@ -76,10 +84,18 @@ class WholeCheckpoints:
     def _save_rng_state(self, output_dir):
         super()._save_rng_state(output_dir)
         rollouts = Path(output_dir, f"rollouts_{self.args.process_index}.pt")
-        is_between = self._step % self._generate_every != 0
-        if is_between or self._seems_between:
-            saved = {"layout": self._rollout_layout, "step": self._step, "rollouts": self._buffered_inputs}
-            torch.save(saved if is_between else saved | {"rollouts": None}, rollouts)
+        # `enable_jit_checkpoint` saves within a step, which a resumed training begins again
+        step = self._begun[1] if self._begun[0] == self.state.global_step else self._step
+        is_between = step % self._generate_every != 0
+        samples_anew = (self._step - 1) // self._generate_every != (step - 1) // self._generate_every
+        if (is_between and not samples_anew) or (self._seems_between and not is_between):
+            saved = {
+                "layout": self._rollout_layout,
+                "global_step": self.state.global_step,
+                "step": step,
+                "rollouts": self._buffered_inputs if is_between else None,
+            }
+            torch.save(saved, rollouts)
         else:
             rollouts.unlink(missing_ok=True)
         # What process 0 does next is to write the trainer's state and to delete old checkpoints
@@ -89,9 +105,11 @@ class WholeCheckpoints:
         super()._load_rng_state(checkpoint)
         if self.args.ignore_data_skip:  # the data begins anew, and so do the rollouts
             return
-        rollouts = Path(checkpoint, f"rollouts_{self.args.process_index}.pt")
+        rollouts, saved = Path(checkpoint, f"rollouts_{self.args.process_index}.pt"), None
         if rollouts.is_file():
             saved = torch.load(rollouts, map_location="cpu", weights_only=True)
+        # A copy on the Hub may keep the file of an earlier checkpoint
+        if saved is not None and saved.get("global_step") == self.state.global_step:
             if saved["rollouts"] is None:
                 return
             if saved["layout"] == self._rollout_layout:
@@ -99,9 +117,9 @@ class WholeCheckpoints:
                 self._buffered_inputs = send_to_device(saved["rollouts"], self.accelerator.device)
                 return
             changes = "; ".join(
-                f"{name} was {saved['layout'][name]} and is {value}"
+                f"{name} was {saved['layout'].get(name)} and is {value}"
                 for name, value in self._rollout_layout.items()
-                if value != saved["layout"][name]
+                if value != saved["layout"].get(name)
             )
             reason = f"are of another layout ({changes})"
         elif self._seems_between:
@@ -127,7 +145,8 @@ class WholeCheckpoints:
         return self.state.global_step * self.args.gradient_accumulation_steps % self._generate_every != 0
 
     @property
-    def _rollout_layout(self) -> dict[str, int]:
+    def _rollout_layout(self) -> dict[str, int | bool]:
+        """What rollouts must agree in: their number, and which log-probabilities come with them."""
         names = (
             "world_size",
             "per_device_train_batch_size",
@@ -135,7 +154,10 @@ class WholeCheckpoints:
             "steps_per_generation",
             "num_iterations",
         )
-        return {name: getattr(self.args, name) for name in names}
+        return {name: getattr(self.args, name) for name in names} | {
+            "beta above 0": self.beta != 0,
+            "vllm_importance_sampling_correction": self.use_vllm and self.args.vllm_importance_sampling_correction,
+        }
 
     def create_model_card(self, model_name=None, *args, **kwargs):
         super().create_model_card(model_name or Path(self.args.output_dir).name, *args, **kwargs)

@@ -3,9 +3,15 @@
 """Checks before training starts, so that it does not fail in the middle."""
 
 import inspect
+import random
 import warnings
 from collections.abc import Callable, Collection
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
 
 from ._environment import check_placeholder, converses, find_schemas, find_tools, has_schemas, hears_actions, hears_end
 from ._options import did_you_mean
@@ -15,7 +21,8 @@ from .infopo_config import InfoPOConfig
 
 class CheckedFactory:
     """
-    An environment factory that checks what it makes. The first environment is made immediately and returned first.
+    An environment factory that checks what it makes. The first environment is made immediately, with random numbers of
+    its own, and returned first.
 
     Attributes:
         converses (`bool`):
@@ -26,14 +33,15 @@ class CheckedFactory:
             The tools of the first environment, by name.
     """
 
-    def __init__(self, factory: Callable[[], Any]):
+    def __init__(self, factory: Callable[[], Any], seed: int = 42):
         if not callable(factory):
             raise ValueError(
                 f"`environment_factory` is a {type(factory).__name__} object, but every rollout needs its own. Pass "
                 f"what makes them: the class `{type(factory).__name__}`, or a function without arguments."
             )
         self.factory = factory
-        self.first = self._make()
+        with seeded(seed):
+            self.first = self._make()
         self.kind = type(self.first)
         self.reset = inspect.signature(self.first.reset)
         self.converses = converses(self.first)
@@ -118,6 +126,21 @@ class CheckedFactory:
             )
 
 
+@contextmanager
+def seeded(seed: int):
+    """Random numbers of this seed, while those of the caller wait: what is drawn next is the same as without."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
 def check_call(environment: Any, method: str, *arguments: str) -> None:
     """
     Raises:
@@ -147,9 +170,7 @@ def check_names_of_tools(tools: list[Callable], factories: Collection[CheckedFac
                 )
 
 
-def check_dataset(
-    name: str, dataset: Any, factories: Collection[CheckedFactory], is_multi: bool, has_turns: bool
-) -> None:
+def check_dataset(name: str, dataset: Any, factories: dict[str | None, CheckedFactory], has_turns: bool) -> None:
     """
     Check that the rows of a dataset fit the environments and their conversations.
 
@@ -158,10 +179,9 @@ def check_dataset(
             Name of the argument.
         dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`] or `dict`, *optional*):
             The dataset, or several by name.
-        factories (`Collection[CheckedFactory]`):
-            The factories of the environments; empty where there are none.
-        is_multi (`bool`):
-            Whether a column `environment` selects one of them.
+        factories (`dict[str, CheckedFactory]`):
+            The factories of the environments by the name that a column `environment` selects them by, which is `None`
+            for a single one; empty where there are none.
         has_turns (`bool`):
             Whether actions can get feedback, so that prompts must be conversational.
 
@@ -170,13 +190,19 @@ def check_dataset(
     """
     if isinstance(dataset, dict):
         for key, part in dataset.items():
-            check_dataset(f"{name}[{key!r}]", part, factories, is_multi, has_turns)
+            check_dataset(f"{name}[{key!r}]", part, factories, has_turns)
         return
-    columns = None if dataset is None else dataset.column_names
-    if columns is None:  # a stream may not know its columns
+    columns = find_columns(dataset)
+    if columns is None:
         return
-    for factory in factories:
-        factory.check_columns(name, [column for column in columns if not (is_multi and column == "environment")])
+    used, is_multi = set(factories), None not in factories
+    if is_multi and "environment" in columns:
+        # A stream would have to be read
+        used = set(dataset["environment"]) if isinstance(dataset, Dataset) else set()
+        columns = [column for column in columns if column != "environment"]
+    for environment, factory in factories.items():
+        if environment in used:
+            factory.check_columns(name, columns)
     if has_turns and "prompt" in columns:
         prompt = next((row["prompt"] for row in dataset.take(1)), None)
         if isinstance(prompt, str):
@@ -184,6 +210,15 @@ def check_dataset(
                 f"`{name}` has plain text as `prompt` ({prompt[:40]!r}), but turns need messages. Write it as "
                 '`[{"role": "user", "content": ...}]`.'
             )
+
+
+def find_columns(dataset: Any) -> list[str] | None:
+    """The columns of a dataset's rows, `None` where there is none or a stream does not know them."""
+    if dataset is None or not len(columns := dataset.column_names or []):
+        return None
+    if isinstance(dataset, Dataset) and dataset.format["type"] == "custom":  # a transform makes the rows
+        return list(dataset[0]) if len(dataset) else None
+    return columns
 
 
 def placeholder_of(environment: Any, default: str) -> Any:
@@ -236,8 +271,7 @@ def check_options(
                 f"`{name}` is {getattr(args, name)!r}, which takes one advantage per rollout, but InfoPO gives each "
                 f"turn its own. Set `{name}={way_out}`, or `info_gain_coef=0.0`."
             )
-    columns = [] if train_dataset is None else train_dataset.column_names
-    images = {"image", "images"}.intersection(columns or [])  # None if a stream does not know its columns
+    images = {"image", "images"}.intersection(find_columns(train_dataset) or [])
     if images and (args.info_gain_coef != 0 or args.log_information_gain):
         raise ValueError(
             f"`train_dataset` has the column {images.pop()!r} and `info_gain_coef` is {show(args.info_gain_coef)}, "

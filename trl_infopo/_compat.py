@@ -52,6 +52,7 @@ OVERRIDDEN = {
     "create_model_card": ("self", "model_name"),
     "log": ("self", "logs"),
     "train": ("self", "resume_from_checkpoint"),
+    "training_step": ("self", "model", "inputs"),
 }
 # Read, written or appended to by them
 ATTRIBUTES = (

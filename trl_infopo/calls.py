@@ -4,6 +4,7 @@
 
 import asyncio
 import ctypes
+import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -302,6 +303,7 @@ class ToolGuard:
     def wrap(self, tool: Callable) -> Callable:
         """A function to run instead of a tool."""
 
+        @functools.wraps(tool)  # Python names it where arguments do not fit
         def run(**arguments) -> str | list:
             with self._telling_errors():
                 return tool_content(call(tool, arguments, self.timeout))
@@ -315,8 +317,11 @@ class ToolGuard:
             with self._telling_errors():
                 return tool_content(await finish(pending, self.timeout))
 
-        # Not async itself: wrong arguments must fail at the call, as with the tool itself
-        return lambda **arguments: await_result(tool(**arguments))
+        @functools.wraps(tool)
+        def run(**arguments) -> Coroutine:  # not async itself: wrong arguments must fail at the call
+            return await_result(tool(**arguments))
+
+        return run
 
     @contextmanager
     def _telling_errors(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import inspect
 from contextlib import contextmanager, nullcontext
 
 import torch
-from accelerate.utils import extract_model_from_parallel
+from accelerate.utils import extract_model_from_parallel, is_compiled_module
 from torch import nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.utils.rnn import pad_sequence
@@ -29,8 +29,9 @@ class CausalLM:
     """
 
     def __init__(self, model: nn.Module):
-        self.model = model
-        unwrapped = extract_model_from_parallel(model)
+        # Compiled, a forward pass may not run hooks that are added later
+        self.model = model._orig_mod if is_compiled_module(model) else model
+        unwrapped = extract_model_from_parallel(model, keep_torch_compile=False)
         self.adapter = None if isinstance(unwrapped, PreTrainedModel) else unwrapped.active_peft_config
         self.causal_lm = unwrapped if self.adapter is None else unwrapped.get_base_model()
         decoder = self.causal_lm.get_decoder()
@@ -50,6 +51,13 @@ class CausalLM:
         if torch.is_autocast_enabled(device_type):
             return torch.get_autocast_dtype(device_type)
         return self.causal_lm.dtype
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many positions it has embeddings for; `None` where they are not learned."""
+        if getattr(self.config, "rope_parameters", None) is not None:
+            return None
+        return getattr(self.config, "max_position_embeddings", None)
 
     @property
     def on_gpu(self) -> bool:

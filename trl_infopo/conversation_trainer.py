@@ -69,35 +69,37 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
     _has_reset = True  # whether all processes know that the environments of the batch could be reset
 
     def __init__(self, model, reward_funcs, args, **kwargs):
-        self._converses, tool_checks, factories = False, nullcontext(), []
-        self._rendered = {}
+        self._converses, tool_checks, factories = False, nullcontext(), {}
+        self._rendered, has_tools = {}, bool(kwargs.get("tools"))
         if (factory := kwargs.get("environment_factory")) is not None:
             if isinstance(factory, dict):
-                kwargs["environment_factory"] = {name: CheckedFactory(make) for name, make in factory.items()}
-                factories = kwargs["environment_factory"].values()
+                factories = {name: CheckedFactory(make, args.seed) for name, make in factory.items()}
+                kwargs["environment_factory"] = factories
             else:
-                kwargs["environment_factory"] = CheckedFactory(factory)
-                factories = [kwargs["environment_factory"]]
-            self._converses = any(factory.converses for factory in factories)
-            check_names_of_tools(kwargs.get("tools") or [], factories)
-            if self._converses and not kwargs.get("tools") and not any(factory.tools for factory in factories):
+                factories = {None: CheckedFactory(factory, args.seed)}
+                kwargs["environment_factory"] = factories[None]
+            self._converses = any(factory.converses for factory in factories.values())
+            check_names_of_tools(kwargs.get("tools") or [], factories.values())
+            has_tools |= any(factory.tools for factory in factories.values())
+            if self._converses and not has_tools:
                 tool_checks = without_tools()
 
-        has_turns = self._converses or bool(kwargs.get("tools")) or any(factory.tools for factory in factories)
+        has_turns = self._converses or has_tools
         if factories and not has_turns and (args.info_gain_coef != 0 or args.log_information_gain):
+            kind = next(iter(factories.values())).kind
             warnings.warn(
-                f"`{next(iter(factories)).kind.__name__}` has neither tools nor a `user`, so that nothing comes back "
+                f"`{kind.__name__}` has neither tools nor a `user`, so that nothing comes back "
                 "and no turn has a gain. Give it methods with docstrings as tools, or declare a user in the class "
                 "body: `user: UserSimulator`.",
                 stacklevel=1,
             )
         for name in ("train_dataset", "eval_dataset"):
-            check_dataset(name, kwargs.get(name), factories, isinstance(factory, dict), has_turns)
+            check_dataset(name, kwargs.get(name), factories, has_turns)
         with tool_checks:
             super().__init__(model, reward_funcs, args=args, **kwargs)
 
         # TRL asks one environment after the other for its reward
-        self._kinds = list(dict.fromkeys(factory.kind for factory in factories if factory.has_reward))
+        self._kinds = list(dict.fromkeys(factory.kind for factory in factories.values() if factory.has_reward))
         if self._kinds:
             self.reward_funcs[-len(self._kinds) :] = [partial(self._reward_kind, kind) for kind in self._kinds]
         self._measured_names: list[str] = []  # of the metrics of environments
@@ -110,7 +112,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
             guard_event_loop(self.async_loop)
         if self._converses:
             # TRL takes the methods that we call ourselves for tools, and does not see tools with a schema
-            for name, factory in zip(self.environment_factories, factories, strict=True):
+            for name, factory in factories.items():
                 self._env_tools[name] = [*self._standalone_tools, *factory.tools.values()]
             self.tools = [tool for tools in self._env_tools.values() for tool in tools] or NoTools()
             self._prepare_conversations()
@@ -187,7 +189,11 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         if self._converses and self._has_openings:
             # With more, vLLM would sample all continuations of a group from its first prompt
             num_generations = 1
-        return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
+        was_training = self.model.training
+        output = super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
+        if self.model.training != was_training:  # TRL's continuous batching ends an evaluation in training mode
+            self.model.train(was_training)
+        return output
 
     def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
         max_turns = self.max_tool_calling_iterations + 1
@@ -420,7 +426,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 self._metrics[mode][f"infopo/{name}"].append(value)
 
     def log(self, logs, *args, **kwargs):
-        whole = self._logs
+        whole, logs_completions = self._logs, self.log_completions
+        # Resumed between two uses of rollouts, it has none to show, and an empty table would replace an earlier one
+        self.log_completions = logs_completions and len(whole["prompt"]) > 0
         if self.log_completions and self.accelerator.is_main_process:
             prompts = [as_rows(messages) for messages in whole["prompt"]]
             completions = [as_rows(messages, is_sampled=True) for messages in whole["completion"]]
@@ -433,7 +441,7 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         try:
             super().log(logs, *args, **kwargs)
         finally:
-            self._logs = whole
+            self._logs, self.log_completions = whole, logs_completions
 
     def _max_over_processes(self, counts: list[int]) -> list[int]:
         """Elementwise maximum over all processes."""
@@ -446,6 +454,9 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
         self._rewards, self._reward_error = None, None
         rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._kinds:
+            self._raise_on_all(self._reward_error)
+        elif self.environments:
+            self._measure(self.environments, self._log_completion_extra, self._log_metric)
             self._raise_on_all(self._reward_error)
         if (infinite := rewards_per_func.isinf().any(dim=0)).any():
             name = self.reward_func_names[infinite.nonzero()[0].item()]
@@ -473,15 +484,21 @@ class ConversationTrainer(WholeCheckpoints, GRPOTrainer):
                 rewards = gather_rewards(
                     episodes, self._event_loop, self.args.user_concurrency, self.args.feedback_timeout
                 )
-                measured = [find_metrics(environment) for environment in environments]
             except Exception as error:
-                self._reward_error, rewards, measured = error, [0.0] * len(episodes), [{}] * len(environments)
-            self._log_measured(measured, log_extra, log_metric)
+                self._reward_error, rewards = error, [0.0] * len(episodes)
+            self._measure(environments, log_extra, log_metric)
             self._rewards = {id(e.environment): reward for e, reward in zip(episodes, rewards, strict=True)}
         return [self._rewards[id(e)] if type(e) is kind else None for e in environments]
 
-    def _log_measured(self, measured: list[dict[str, float]], log_extra, log_metric) -> None:
-        """Log what environments measured. The table of completions has a column for whatever one ever measured."""
+    def _measure(self, environments: list, log_extra, log_metric) -> None:
+        """
+        Log what environments measured. The table of completions has a column for whatever one ever measured. A failure
+        waits until all processes know of it.
+        """
+        try:
+            measured = [find_metrics(environment) for environment in environments]
+        except Exception as error:
+            self._reward_error, measured = self._reward_error or error, [{}] * len(environments)
         names = [name for metrics in measured for name in metrics]
         if self.accelerator.num_processes > 1:
             names = gather_object(names)

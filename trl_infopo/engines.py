@@ -58,6 +58,7 @@ def find_branches(
     completion_ids: list[list[int]],
     turns: list[list[Turn]],
     masked_observations: list[list[list[int] | None]],
+    max_positions: int | None = None,
 ) -> tuple[torch.Tensor, list[Trajectory]]:
     """
     Find the branches of rollouts: one for each turn whose gain needs a forward pass.
@@ -71,6 +72,8 @@ def find_branches(
             Turns of each completion.
         masked_observations (`list[list[list[int] | None]]`):
             For each turn, the token ids that replace its observation; `None` where the turn is not to be scored.
+        max_positions (`int`, *optional*):
+            Number of positions that the model has. A turn whose counterfactual is longer is not scored.
 
     Returns:
         `tuple[torch.Tensor, list[Trajectory]]`: The gains that need no forward pass, of shape `(B, K)` and NaN
@@ -107,12 +110,15 @@ def find_branches(
             while shared < min(len(masked) - 1, len(observation)) and masked[shared] == observation[shared]:
                 shared += 1
             labels = completion[following.action.start : following.action.stop]
+            start, ids = len(prompt) + turn.observation.start + shared, masked[shared:] + labels[:-1]
+            if max_positions is not None and start + len(ids) > max_positions:
+                continue
             branches.append(
                 Branch(
                     rollout=rollout,
                     turn=k,
-                    start=len(prompt) + turn.observation.start + shared,
-                    ids=masked[shared:] + labels[:-1],
+                    start=start,
+                    ids=ids,
                     action=range(len(prompt) + following.action.start, len(prompt) + following.action.stop),
                     labels=labels,
                 )

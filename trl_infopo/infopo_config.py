@@ -15,11 +15,14 @@ from ._show import show
 # Inherited options in which infinity means no limit
 UNLIMITED = {
     "delta",
+    "entropy_coef_max",
+    "entropy_target",
     "epsilon_high",
     "max_grad_norm",
     "off_policy_mask_threshold",
     "vllm_importance_sampling_cap",
     "vllm_importance_sampling_clip_max",
+    "vllm_importance_sampling_clip_min",
     "vllm_server_timeout",
 }
 OWN_SWITCHES = (

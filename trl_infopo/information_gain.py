@@ -112,14 +112,14 @@ def score_information_gain(
     if batch_size is not None:
         check_number("batch_size", batch_size, integer=True, at_least=1, hint="or to None for all at once")
 
-    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations)
+    policy = CausalLM(model)
+    gains, trajectories = find_branches(prompt_ids, completion_ids, turns, masked_observations, policy.max_positions)
     if not trajectories and max_over_processes is None:
         return gains
     if engine == "auto":
         engine, _ = select_engine(model, max_over_processes)
     elif engine == "tree" and (limitation := tree_limitation(model)) is not None:
         raise ValueError(f"`engine` is 'tree', but {limitation}. Set it to 'replay', or to 'auto'.")
-    policy = CausalLM(model)
     share_trunk = _length_dependent_rope(policy.config) is None
     if engine == "tree" or estimator == "kl" or not share_trunk:
         factual_logps = None

@@ -52,14 +52,15 @@ def show_run(
     from .env import print_messages
 
     check_options(training_args, train_dataset=train_dataset, **task)
-    factories = [] if task["environment_factory"] is None else [CheckedFactory(task["environment_factory"])]
+    factory = task["environment_factory"]
+    factories = {} if factory is None else {None: CheckedFactory(factory, training_args.seed)}
     tools = task["tools"] or []
-    check_names_of_tools(tools, factories)
-    has_turns = bool(tools) or any(factory.converses or factory.tools for factory in factories)
+    check_names_of_tools(tools, factories.values())
+    has_turns = bool(tools) or any(factory.converses or factory.tools for factory in factories.values())
     for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-        check_dataset(name, dataset, factories, False, has_turns)
+        check_dataset(name, dataset, factories, has_turns)
     rewards = [reward.__name__ for reward in task["reward_funcs"] or []]
-    rewards += ["get_reward" for factory in factories if factory.has_reward]
+    rewards += ["get_reward" for factory in factories.values() if factory.has_reward]
     if not rewards:
         raise ValueError(f"`reward_funcs` is missing: {args.environment} has no `get_reward`, so nothing rewards.")
 
