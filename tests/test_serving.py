@@ -6,6 +6,7 @@ import json
 import math
 import time
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -241,6 +242,25 @@ def test_play_gets_the_row(tmp_path):
     assert len(set(numbers)) == 2
 
 
+class Agent:
+    async def __call__(self, row, session):
+        return await play(row, session)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        play,
+        partial(play),
+        Agent(),
+        lambda row, session: play(row, session),
+        lambda row, session: partial(play, row)(session),
+    ],
+)
+def test_whatever_leads_to_an_async_play_is_awaited(trainer, agent):
+    assert run(trainer, agent, ASK, "done")["harness_reward"] == [pytest.approx(1.1)] * 2
+
+
 async def first_turn(client, session, row):
     answer = await client.chat.completions.create(model=session.model, messages=row["prompt"], tools=TOOLS)
     return [*row["prompt"], answer.choices[0].message.model_dump(exclude_none=True)]
@@ -292,6 +312,97 @@ def test_what_does_not_change_the_history_is_accepted(trainer):
 
     output = run(trainer, other_spelling, ASK, "done")
     assert [message.get("name") for message in output["conversation"][0]] == [None, None, "ask", None]
+
+
+def says(name: str, arguments: str) -> str:
+    return f'<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n</tool_call>'
+
+
+ACTIONS = {
+    "call": ASK,
+    "talk and call": f"<think>hm</think>i ask {ASK}",
+    "two calls": f"{ASK}\n{ASK}",
+    "no object": says('"ask"', "[1]"),
+    "no arguments": '<tool_call>\n{"name": "ask"}\n</tool_call>',
+    "open call": "<tool_call>\n",
+    "nothing": "",
+    "thought": "<think>hm</think>",
+    "open thought": "<think>hm",
+    "no name": says("3", "{}"),
+    "unknown tool": says('"fly"', "{}"),
+    "not a number": says('"ask"', '{"slot": NaN, "other": Infinity}'),
+    "space": " \n ",
+    "turn": "<|im_start|>user\nhello",
+}
+
+
+@pytest.mark.quick(24)
+@pytest.mark.parametrize("options", [{}, {"tools": TOOLS}, {"tools": TOOLS, "tool_choice": "none"}])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_no_action_ends_a_run(trainer, action, options):
+    """An agent that knows OpenAI's interface gets through, whatever the policy says."""
+    calls, answers = [], []
+    may_call = options.get("tool_choice", "auto") == "auto" and "tools" in options
+
+    async def careful(row, session):
+        async with client_of(session) as client:
+            messages = list(row["prompt"])
+            for _ in range(2):
+                answer = await client.chat.completions.create(model=session.model, messages=messages, **options)
+                message = answer.choices[0].message.model_dump(exclude_none=True)
+                answers.append(message)
+                messages.append(message)
+                for call in message.get("tool_calls", []):
+                    call["function"]["arguments"] = json.dumps(json.loads(call["function"]["arguments"]), indent=1)
+                    messages.append({"role": "tool", "tool_call_id": call["id"], "content": "x"})
+                assert "content" in message or message["tool_calls"]
+                messages.append(GO_ON)
+        return 1.0
+
+    output = run(trainer, careful, ACTIONS[action], num_rows=1, calls=calls)
+    assert output["harness_reward"] == [1.0]
+    ids = output["prompt_ids"][0] + output["completion_ids"][0]
+    assert ids[: len(calls[1][0])] == calls[1][0]
+    if not may_call:
+        text = ACTIONS[action].removeprefix("<think>hm</think>").strip()
+        assert all("tool_calls" not in answer for answer in answers)
+        assert [answer["content"] for answer in answers] == [text if "<think>" not in text else ""] * 2
+    elif action in ("call", "talk and call", "two calls"):
+        assert all(answer["tool_calls"] for answer in answers)
+
+
+def test_tool_choice_may_change_within_a_conversation(trainer):
+    answers, choices = [], ["auto", "none", "auto"]
+
+    async def choosing(row, session):
+        async with client_of(session) as client:
+            messages = list(row["prompt"])
+            for choice in choices:
+                answer = await client.chat.completions.create(
+                    model=session.model, messages=messages, tools=TOOLS, tool_choice=choice
+                )
+                answers.append(answer.choices[0])
+                messages += [answers[-1].message.model_dump(exclude_none=True), GO_ON]
+        return 1.0
+
+    output = run(trainer, choosing, ASK, num_rows=1)
+    assert [answer.finish_reason for answer in answers] == ["tool_calls", "stop", "tool_calls"]
+    assert answers[1].message.content == ASK
+    assert [bool(message.get("tool_calls")) for message in output["conversation"][0][1::2]] == [True, False, True]
+
+
+def test_tools_are_in_the_prompt_whatever_the_choice(trainer):
+    contexts = []
+
+    async def choosing(row, session):
+        choice = {} if row["prompt"] == PROMPTS[0] else {"tool_choice": "none"}
+        async with client_of(session) as client:
+            await client.chat.completions.create(model=session.model, messages=PROMPTS[0], tools=TOOLS, **choice)
+        return 1.0
+
+    run(trainer, choosing, ASK, calls=contexts)
+    ((with_auto, with_none),) = contexts
+    assert with_auto == with_none
 
 
 def test_reasoning_that_does_not_come_back_is_still_there(trainer):
@@ -368,6 +479,19 @@ def test_an_action_that_was_cut_off_ends_outside_of_it(trainer):
         ({"stop": ["x"]}, "stop", "`stop` is"),
         ({"tool_choice": "required", "tools": TOOLS}, "tool_choice", "`tool_choice` is 'required'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "`response_format` is"),
+        ({"extra_body": {"guided_json": {"type": "object"}}}, "guided_json", "`guided_json` is"),
+        ({"extra_body": {"structured_outputs": {"regex": "a"}}}, "structured_outputs", "`structured_outputs` is"),
+        ({"extra_body": {"stop_token_ids": [1]}}, "stop_token_ids", "`stop_token_ids` is [1]"),
+        ({"extra_body": {"best_of": 4}}, "best_of", "`best_of` is 4"),
+        ({"extra_body": {"enable_thinking": False}}, "enable_thinking", "`enable_thinking` is False"),
+        (
+            {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
+            "chat_template_kwargs",
+            "`chat_template_kwargs` is {'enable_thinking': False}, which the policy cannot give",
+        ),
+        ({"reasoning_effort": "high"}, "reasoning_effort", "`reasoning_effort` is 'high'"),
+        ({"web_search_options": {}}, "web_search_options", "`web_search_options` is {}"),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls", "`parallel_tool_calls` is False"),
         ({"max_tokens": 0}, "max_tokens", "`max_tokens` is 0"),
         ({"tools": [{"type": "web_search"}]}, "tools", "`tools` is no list of functions"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
@@ -393,6 +517,42 @@ def test_what_cannot_be_answered_is_refused_in_openai_s_terms(trainer, options, 
     assert errors[0].param == param
     assert text in str(errors[0])
     assert output["harness_reward"] == [1.0, 1.0]
+
+
+# Agent frameworks send defaults, and what is about the service around the model
+HARMLESS = [
+    {"n": 1, "stop": None, "logprobs": False, "response_format": {"type": "text"}, "logit_bias": {}},
+    {"tools": TOOLS, "tool_choice": "auto", "parallel_tool_calls": True, "max_completion_tokens": 50},
+    {"temperature": 0.7, "top_p": 1, "seed": 1, "frequency_penalty": 0, "presence_penalty": 0, "stream": False},
+    {"user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "prompt_cache_key": "k"},
+    {"reasoning_effort": None, "verbosity": "medium", "modalities": ["text"], "safety_identifier": "s"},
+    {"extra_body": {"top_k": 20, "guided_json": None, "stop_token_ids": [], "best_of": 1, "documents": []}},
+    {"extra_body": {"chat_template_kwargs": {}, "skip_special_tokens": True, "new_option": None}},
+]
+
+
+@pytest.mark.parametrize("options", HARMLESS)
+def test_what_asks_for_nothing_else_is_answered(trainer, options):
+    async def asking(row, session):
+        async with client_of(session) as client:
+            await client.chat.completions.create(model=session.model, messages=row["prompt"], **options)
+        return 1.0
+
+    assert run(trainer, asking, num_rows=1)["harness_reward"] == [1.0]
+
+
+def test_the_trainer_s_own_template_options_are_accepted(tmp_path):
+    async def asking(row, session):
+        own = {"enable_thinking": False}
+        async with client_of(session) as client:
+            create = partial(client.chat.completions.create, model=session.model, messages=row["prompt"])
+            with pytest.raises(openai.BadRequestError, match="chat_template_kwargs"):
+                await create(extra_body={"chat_template_kwargs": {**own, "extra": 1}})
+            await create(extra_body={"chat_template_kwargs": own})
+        return 1.0
+
+    trainer = make_trainer(tmp_path, HarnessRollouts(play), chat_template_kwargs={"enable_thinking": False})
+    assert run(trainer, asking, num_rows=1)["harness_reward"] == [1.0]
 
 
 def test_a_judge_is_not_the_policy(trainer):
@@ -497,6 +657,19 @@ async def out_of_bounds(row, session):
     return math.nan
 
 
+async def two_rewards(row, session):
+    await play(row, session)
+    return torch.ones(2)
+
+
+def measuring(metrics):
+    async def measure(row, session):
+        session.metrics = metrics
+        return await play(row, session)
+
+    return measure
+
+
 @pytest.mark.parametrize(
     ("play", "text"),
     [
@@ -508,12 +681,18 @@ async def out_of_bounds(row, session):
         (hanging_up, "it hung up before it had the policy's last answer"),
         (out_of_words, "`play` returned 'good' as the reward"),
         (out_of_bounds, "`play` returned nan as the reward"),
+        (two_rewards, "`play` returned tensor([1., 1.]) as the reward"),
+        (measuring({"length": 3, "mood": "good"}), "has 'good' for 'mood'. Set finite numbers"),
+        (measuring({"mood": None}), "has None for 'mood'. Set finite numbers"),
+        (measuring({"mood": math.nan}), "has nan for 'mood'. Set finite numbers"),
+        (measuring({3: 1.0}), "is {3: 1.0}, set it to a dict of numbers by name"),
+        (measuring(None), "is None, set it to a dict of numbers by name"),
     ],
 )
 def test_an_agent_that_fails_stops_the_run_with_its_name(trainer, play, text):
     start = time.monotonic()
     with pytest.raises((RuntimeError, ValueError), match="rollout 0 of process 0 at step 0") as caught:
-        run(trainer, play, num_rows=1, timeout=1.5)
+        run(trainer, play, num_rows=1, timeout=1.5 if "1.5 s" in text else 15.0)
     assert text in str(caught.value)
     assert time.monotonic() - start < 20
 

@@ -59,11 +59,15 @@ def for_template(messages: list[dict]) -> list[dict]:
 
 
 def _arguments_object(arguments: Any) -> Any:
-    try:
-        value = json.loads(arguments)
-    except (TypeError, ValueError, RecursionError):
-        return arguments
+    value = _read_json(arguments)
     return value if isinstance(value, dict) else arguments
+
+
+def _read_json(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return text
 
 
 def arguments_text(arguments: Any) -> str:
@@ -73,5 +77,5 @@ def arguments_text(arguments: Any) -> str:
 def comparable(message: dict) -> tuple:
     """The parts of a message that must not change: its text without space around it, its calls without their ids."""
     calls = [call["function"] for call in message.get("tool_calls", [])]
-    calls = [(function["name"], _arguments_object(function["arguments"])) for function in calls]
+    calls = [(function["name"], _read_json(function["arguments"])) for function in calls]
     return message["role"], message["content"].strip(), *calls

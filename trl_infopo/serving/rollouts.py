@@ -78,6 +78,7 @@ class HarnessRollouts:
             Plays one episode and returns its reward, `None` for one that cannot be scored. It gets the row of the
             dataset (with [`~trl.GRPOTrainer`], only its `prompt`) and the session, whose `base_url` the agent must
             query. An async function runs on one event loop with all the others, a plain one on a thread of its own.
+            What a plain one returns is awaited if it can be, as with a lambda around an async one.
         timeout (`float`, *optional*, defaults to `3600.0`):
             Seconds that an episode may take, sampling included.
         max_retries (`int`, *optional*, defaults to `2`):
@@ -222,14 +223,14 @@ class HarnessRollouts:
                 session = PolicySession(name, self.model, self._template, partial(self._submit, i))
                 self._server.open(session)
                 try:
-                    return session, _check_reward(await self._try(row, session), name)
+                    return _check_result(session, await self._try(row, session))
                 except Exception as error:
                     failure = error
                 finally:
                     self._server.close(session)
                 if session.refusal is not None:
                     raise session.refusal
-                if isinstance(failure, RewardError):
+                if isinstance(failure, ResultError):
                     raise failure
                 if session.is_full and session.episode.num_actions:
                     logger.warning(
@@ -239,7 +240,7 @@ class HarnessRollouts:
                         name,
                         _cause(failure),
                     )
-                    return session, None
+                    return _check_result(session, None)
                 if attempt < self.max_retries:
                     logger.warning("The agent of %s failed and plays anew: %s", name, _cause(failure))
         attempts = f"{self.max_retries + 1} attempt{'s' if self.max_retries else ''}"
@@ -247,8 +248,7 @@ class HarnessRollouts:
 
     async def _try(self, row: dict[str, Any], session: PolicySession) -> Any:
         """What `play` returns, or what goes wrong."""
-        play = partial(self.play, row, session)
-        playing = asyncio.ensure_future(play() if _is_async(self.play) else asyncio.wrap_future(run_on_thread(play)))
+        playing = asyncio.ensure_future(_call(partial(self.play, row, session)))
         playing.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
             reward = await finish(playing, self.timeout)
@@ -412,23 +412,40 @@ class HarnessRollouts:
         }
 
 
-class RewardError(ValueError):
-    """`play` returned something that is no reward."""
+class ResultError(ValueError):
+    """`play` handed back something that is no reward, or no metric."""
 
 
-def _check_reward(reward: Any, name: str) -> float | None:
-    if reward is None:
-        return None
-    try:
-        value = float(reward)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if isinstance(reward, str) or not math.isfinite(value):
-        raise RewardError(
-            f"`play` returned {show(reward)} as the reward of {name}. Return a finite number, or None for an episode "
-            "that cannot be scored."
+def _check_result(session: PolicySession, reward: Any) -> tuple[PolicySession, float | None]:
+    """The session and the reward of an episode, whose numbers are checked."""
+    value = None if reward is None else _finite(reward)
+    if value is None and reward is not None:
+        raise ResultError(
+            f"`play` returned {show(reward)} as the reward of {session.name}. Return a finite number, or None for an "
+            "episode that cannot be scored."
         )
-    return value
+    metrics = session.metrics
+    if not isinstance(metrics, dict) or not all(isinstance(name, str) and name for name in metrics):
+        raise ResultError(
+            f"`session.metrics` of {session.name} is {show(metrics)}, set it to a dict of numbers by name."
+        )
+    session.metrics = {name: _finite(metric) for name, metric in metrics.items()}
+    for name, metric in session.metrics.items():
+        if metric is None:
+            raise ResultError(
+                f"`session.metrics` of {session.name} has {show(metrics[name])} for {show(name)}. Set finite numbers, "
+                "and leave a metric out where it is not known."
+            )
+    return session, value
+
+
+def _finite(value: Any) -> float | None:
+    """A value as a finite number, `None` where it is none."""
+    try:
+        number = float(value)
+    except Exception:  # what `float` raises may be anything, as of a tensor
+        return None
+    return number if not isinstance(value, str | bytes) and math.isfinite(number) else None
 
 
 def _cause(error: Exception) -> str:
@@ -436,7 +453,13 @@ def _cause(error: Exception) -> str:
     return f"{kind}: {cut(error_text(error) or kind)}"
 
 
-def _is_async(play: Play) -> bool:
+async def _call(play: Callable[[], Any]) -> Any:
+    """What `play` returns: an async one here, a plain one on a thread, and what it returns is awaited if it can be."""
+    result = play() if _is_async(play) else await asyncio.wrap_future(run_on_thread(play))
+    return await result if inspect.isawaitable(result) else result
+
+
+def _is_async(play: Callable) -> bool:
     while isinstance(play, partial):
         play = play.func
     return inspect.iscoroutinefunction(play) or inspect.iscoroutinefunction(type(play).__call__)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._show import show
+from .._show import cut, show
 from ..calls import encodable_message
 from ..rollout import Episode
 from ..turns import feedback_blocks, segment_turns
@@ -17,21 +17,46 @@ from .messages import arguments_text, comparable, for_template, is_tool, read_me
 from .template import ChatTemplate
 
 
-# What a request may ask for that the policy cannot give, each with the values that do not ask for it
+# What a request may have
+ALLOWED = (
+    *("messages", "model", "tools", "max_tokens", "max_completion_tokens", "stream", "stream_options"),
+    # Ignored: how to sample, which is the trainer's to say
+    *("temperature", "top_p", "top_k", "min_p", "seed"),
+    *("frequency_penalty", "presence_penalty", "repetition_penalty"),
+    # Ignored: for whom it is, where it is kept, what it costs
+    *("user", "safety_identifier", "metadata", "store", "service_tier", "priority", "request_id"),
+    *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_salt"),
+)
+
+# All else asks for another policy or another answer, except with a value that asks for nothing
+NOTHING = (None, "", [], {})
 UNSUPPORTED = {
     "n": (None, 1),
+    "best_of": (None, 1),
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
-    "stop": (None, []),
-    "logit_bias": (None, {}),
     "response_format": (None, {"type": "text"}),
     "tool_choice": (None, "auto", "none"),
     "parallel_tool_calls": (None, True),
-    "functions": (None, []),
     "function_call": (None, "none", "auto"),
     "modalities": (None, ["text"]),
     "audio": (None,),
     "prediction": (None,),
+    "moderation": (None,),
+    "web_search_options": (None,),
+    "verbosity": (None, "medium"),
+    "use_beam_search": (None, False),
+    "length_penalty": (None, 1),
+    "min_tokens": (None, 0),
+    "ignore_eos": (None, False),
+    "include_reasoning": (None, True),
+    "include_stop_str_in_output": (None, False),
+    "skip_special_tokens": (None, True),
+    "spaces_between_special_tokens": (None, True),
+    "add_generation_prompt": (None, True),
+    "continue_final_message": (None, False),
+    "add_special_tokens": (None, False),
+    "echo": (None, False),
 }
 
 
@@ -115,7 +140,7 @@ class PolicySession:
         self._submit = submit
         self._tools: list[dict] | None = None
         self._said: list[dict] = []  # as requests bring it, and what was answered
-        self._request: list[dict] = []  # the last one, as it was
+        self._request: tuple | None = None  # the last one, as it was
         self._answer: asyncio.Future | None = None
 
     @property
@@ -150,16 +175,18 @@ class PolicySession:
             `RequestError`: If it cannot be answered.
         """
         messages, tools, max_tokens = self._read(request)
+        callable_tools = [] if request.get("tool_choice") == "none" else tools or []
         if not self.is_open:
             raise RequestError(f"{self.name} is over. Start a new one.", "episode_over", status=410)
         if self.refusal is not None:
             raise RequestError(str(self.refusal), "rewritten_history", "messages")
-        if self._answer is not None and (messages, tools) == (self._request, self._tools):
+        if self._answer is not None and (messages, tools, callable_tools) == self._request:
             return await asyncio.shield(self._answer)
         if self._answer is not None and not self._answer.done():
             self._refuse("asks while its last request is not answered yet, which is a fork of the conversation")
         self._continue(messages, tools)
-        self._request = messages
+        self._request = messages, tools, callable_tools
+        self.episode.tools = {tool["function"]["name"]: tool for tool in callable_tools}
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
         self.is_delivered = False
@@ -180,13 +207,13 @@ class PolicySession:
             )
         if not isinstance(request.get("stream_options") or {}, dict):
             raise RequestError("`stream_options` is no JSON object.", "invalid_value", "stream_options")
-        for name, nothing in UNSUPPORTED.items():
-            if request.get(name) not in nothing:
+        for name, value in request.items():
+            if name not in ALLOWED and not self._asks_for_nothing(name, value):
                 raise RequestError(
-                    f"`{name}` is {show(request[name])}, which the policy cannot give: it is sampled as its trainer "
+                    f"`{cut(name)}` is {show(value)}, which the policy cannot give: it is sampled as its trainer "
                     "says, one answer at a time. Leave it out.",
                     "unsupported_value",
-                    name,
+                    cut(name),
                 )
         limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
         max_tokens = next((limit for limit in limits if limit is not None), None)
@@ -196,7 +223,7 @@ class PolicySession:
                 "invalid_value",
                 "max_tokens",
             )
-        tools = request.get("tools") if request.get("tool_choice") != "none" else None
+        tools = request.get("tools")
         if tools is not None and not (isinstance(tools, list) and all(map(is_tool, tools))):
             raise RequestError(
                 "`tools` is no list of functions, each with a name. The policy calls functions alone.",
@@ -220,6 +247,12 @@ class PolicySession:
             raise RequestError(f"`messages` is no chat of text: {error!r}.", "invalid_value", "messages") from None
         return messages, tools or None, max_tokens
 
+    def _asks_for_nothing(self, name: str, value: Any) -> bool:
+        """Whether an option of a request asks for what is the case anyway."""
+        if name == "chat_template_kwargs" and isinstance(value, dict):
+            return {**self._template.chat_template_kwargs, **value} == self._template.chat_template_kwargs
+        return value in UNSUPPORTED.get(name, NOTHING)
+
     def _continue(self, messages: list[dict], tools: list[dict] | None) -> None:
         """Add what a request brings to the conversation."""
         episode = self.episode
@@ -229,7 +262,6 @@ class PolicySession:
             except Exception as error:  # what a template raises may be anything
                 raise RequestError(f"The chat template fails: {error}", "invalid_value", "messages") from None
             episode.prompt, episode.prompt_ids = for_template(messages), ids
-            episode.tools = {tool["function"]["name"]: tool for tool in tools or []}
             self._tools, self._said = tools, messages
             return
         if tools != self._tools:

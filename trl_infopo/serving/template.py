@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts messages to tokens, and sampled tokens to messages."""
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from threading import RLock
 from typing import Any
 
@@ -32,6 +32,8 @@ class ChatTemplate:
     Attributes:
         takes_tools (`bool`):
             Whether the template renders tool calls and their results, and TRL can parse them.
+        chat_template_kwargs (`dict[str, Any]`):
+            Passed on to the template.
         eos_token_ids (`list[int]`):
             Tokens that end an action.
         end_token_id (`int`):
@@ -57,7 +59,7 @@ class ChatTemplate:
         self._lock = RLock()
         if chat_template is not None:
             tokenizer.chat_template = chat_template
-        self._chat_template_kwargs = chat_template_kwargs
+        self.chat_template_kwargs = chat_template_kwargs
         self.eos_token_ids = eos_token_ids
         self.takes_tools = supports_tool_calling(tokenizer)
         if self.takes_tools and getattr(tokenizer, "response_template", None) is None:
@@ -66,6 +68,7 @@ class ChatTemplate:
             except ValueError:  # a template that TRL does not know
                 self.takes_tools = False
         self._tokenizer = tokenizer
+        self._callless = _without_calls(tokenizer)
         self._rendered, self._prefixes = {}, {}
         try:
             self._try_feedback()
@@ -95,7 +98,7 @@ class ChatTemplate:
         """
         with self._lock:
             return self._tokenizer.apply_chat_template(
-                messages, tools=tools, add_generation_prompt=True, return_dict=False, **self._chat_template_kwargs
+                messages, tools=tools, add_generation_prompt=True, return_dict=False, **self.chat_template_kwargs
             )
 
     def feedback(self, messages: list[dict]) -> tuple[list[int], list[int]]:
@@ -141,7 +144,7 @@ class ChatTemplate:
         is_tool = messages[0]["role"] == "tool"
         eos_token_ids = [self._tokenizer.eos_token_id] if is_tool else self.eos_token_ids
         return render_feedback(
-            self._tokenizer, messages, eos_token_ids, None, self._prefixes, **self._chat_template_kwargs
+            self._tokenizer, messages, eos_token_ids, None, self._prefixes, **self.chat_template_kwargs
         )
 
     def parse(self, ids: list[int], context: list[int], tools: list[dict] | None) -> dict:
@@ -154,10 +157,21 @@ class ChatTemplate:
             context (`list[int]`):
                 All token ids before them.
             tools (`list[dict]`, *optional*):
-                Schemas of the tools that it may call.
+                Schemas of the tools that it may call. Without any, what looks like a call is text.
 
         Returns:
             `dict`: The message, with arguments of calls as TRL parses them.
         """
         with self._lock:
-            return parse_action(self._tokenizer, ids, context, tools or [])
+            return parse_action(self._tokenizer if tools else self._callless, ids, context, tools or [])
+
+
+def _without_calls(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, parsing all but tool calls, which stay in the text."""
+    template = getattr(tokenizer, "response_template", None)
+    if template is None:
+        return tokenizer
+    tokenizer = copy(tokenizer)
+    fields = {name: field for name, field in template["fields"].items() if name != "tool_calls"}
+    tokenizer.response_template = {**template, "fields": fields}
+    return tokenizer
