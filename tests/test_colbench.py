@@ -4,6 +4,8 @@
 
 import json
 import math
+import threading
+from concurrent.futures import wait
 from functools import partial
 
 import pytest
@@ -15,6 +17,7 @@ from test_misbehaviour import logged, play
 from trl_infopo import evaluate
 from trl_infopo.adapters.colbench import BriefUser, ColbenchEnv, colbench_dataset, run_calls, shorten
 from trl_infopo.environments.cocode import sandbox_limitation
+from trl_infopo.environments.cocode.env import pool
 from trl_infopo.users import ChatUser, ScriptedUser, UserSimulatorError
 
 
@@ -147,6 +150,21 @@ def test_a_ground_truth_that_does_not_run_stops_the_run(rows):
     row = {**rows[0], "ground_truth": "def tip(:"}
     with pytest.raises(RuntimeError, match=r"get_reward` failed in task 0, run 0 .*ground truth .* did not load"):
         scores([row], {row["problem_description"]: TIP})
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+def test_a_right_submission_that_is_cut_off_is_an_error_and_no_zero(rows, monkeypatch, is_queued):
+    """Its time limit also counts while it waits for those before it."""
+    ends, size = threading.Event(), pool._max_workers if is_queued else 0
+    waiting = [pool.submit(ends.wait, 20) for _ in range(size)]
+    monkeypatch.setattr(ColbenchEnv, "_compare", lambda self, code: float(ends.wait(20)))
+    env = partial(ColbenchEnv, ScriptedUser, allow_unsafe_execution=True)
+    try:
+        with pytest.raises(RuntimeError, match="get_reward` failed in task 0, run 0 .*Raise `feedback_timeout`"):
+            evaluate(lambda *_: submit(TIP), {"c": env}, rows[:1], feedback_timeout=1.0, show_progress=False)
+    finally:
+        ends.set()
+        wait(waiting)
 
 
 # ---- the colleague

@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from datetime import date
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from lazy import lazily
 from two_steps import train_two_steps
 
 from trl_infopo import evaluate
+from trl_infopo.adapters import openenv_session
 from trl_infopo.adapters.openenv import OpenEnvGame, OpenEnvSpec, OpenEnvTools
 from trl_infopo.adapters.openenv_session import RefusedAction
 from trl_infopo.scripts.loading import check_factory, load_environment
@@ -72,6 +75,8 @@ def told(record) -> list[str]:
         (messages("GUESS"), messages("GUESSED already"), "GUESSED already"),
         (messages("one", "two"), messages("one", "two", "three"), "three"),
         (messages("one"), messages("one"), "one"),
+        (messages(""), messages("", ""), "{}"),
+        (messages(" \n"), messages("\n"), "{}"),
     ],
 )
 def test_only_whole_messages_are_left_out_where_they_are_repeated(before, after, shown):
@@ -322,6 +327,24 @@ def test_a_reset_is_tried_again(monkeypatch):
     assert pauses == [0.5, 1.0]
 
 
+def test_a_mistake_in_our_options_is_said_at_once_and_takes_one_session():
+    with servers.serve(servers.make_app("text", max_concurrent_envs=1)) as url:
+        spec = OpenEnvSpec(url, mode="text", observation_fields=["board"], num_eval_tasks=1)
+        with pytest.raises(UserSimulatorError, match=r"task 0, run 0 .*`observation_fields` has \['board'\], but"):
+            run(spec)
+        assert len(servers.records) == 1  # nothing was tried again
+        assert wait_for(lambda: not servers.alive)
+
+
+def test_a_column_that_cannot_be_sent_is_named_at_once():
+    rows = [{"prompt": [{"role": "user", "content": "play"}], "seed": 0, "day": date(2026, 1, 1)}]
+    with scripted_server(GOOD) as (url, asked):
+        spec = OpenEnvSpec(url, mode="text")
+        with pytest.raises(ValueError, match=r"The column 'day' holds datetime.date\(2026, 1, 1\), which .* JSON"):
+            run(spec, say("left"), rows)
+        assert not asked
+
+
 def test_a_server_that_is_full_is_waited_for():
     with servers.serve(servers.make_app("text", max_concurrent_envs=1)) as url:
         spec = OpenEnvSpec(url, mode="text", num_eval_tasks=3)
@@ -353,6 +376,43 @@ def test_a_tool_that_a_limit_of_ours_cuts_off_ends_the_run_too():
             run(spec, wait, [{"prompt": [{"role": "user", "content": "play"}]}], feedback_timeout=0.3, max_turns=2)
 
 
+def test_a_server_that_is_busy_for_longer_than_pings_wait_is_waited_for(monkeypatch):
+    """A step that blocks the server's event loop keeps it from answering pings."""
+    from openenv.core.env_server import create_app
+
+    class Busy(servers.GuessEnvironment):
+        async def step_async(self, action, **kwargs):
+            time.sleep(1)
+            return self.step(action)
+
+    pings = {"ping_interval": 0.1, "ping_timeout": 0.1}  # unless the session has other ones
+    connect = partial(openenv_session.import_websockets(), **pings)
+    monkeypatch.setattr(openenv_session, "import_websockets", lambda: connect)
+    app = create_app(Busy, servers.Guess, servers.Seen, env_name="busy", max_concurrent_envs=2)
+    with servers.serve(app) as url:
+        (record,) = run(OpenEnvSpec(url, mode="action", num_eval_tasks=1)).records
+    assert record["reward"] == 1.0
+
+
+def test_what_a_policy_calls_with_that_is_no_json_is_told_to_it(urls):
+    script = iter([{date(2026, 1, 1)}, "redbox"])
+
+    def act(messages, tools):
+        function = {"name": "act", "arguments": {"word": next(script)}}
+        return {"role": "assistant", "tool_calls": [{"type": "function", "function": function}]}
+
+    (record,) = run(OpenEnvSpec(urls["action"], mode="action", num_eval_tasks=1), act).records
+    assert told(record) == ["{'error': 'Object of type set is not JSON serializable'}", "right"]
+
+
+def test_blank_messages_show_nothing():
+    blank = observation(observation=messages(""))
+    with scripted_server(blank, blank, observation(observation=messages("", "over"), done=True)) as (url, _):
+        rows = [{"prompt": [{"role": "user", "content": "play"}]}]
+        (record,) = run(OpenEnvSpec(url, mode="text"), say("left"), rows).records
+    assert [message["content"] for message in record["messages"]] == ["play", "left", "{}", "left", "over"]
+
+
 def test_exceptions_of_a_server_are_told_to_the_agent_if_asked(urls):
     script = iter(["crash", "redbox"])
 
@@ -372,6 +432,60 @@ def test_sessions_are_closed_when_a_run_fails(urls):
     with pytest.raises(UserSimulatorError, match="The board is broken"):
         run(OpenEnvSpec(urls["action"], mode="action", num_eval_tasks=8), act)
     assert wait_for(lambda: not servers.alive)
+
+
+# ---- headers and proxies
+
+
+@contextmanager
+def redirecting_server(address):
+    """Answers every request with a redirect, and keeps the headers of all."""
+    from websockets.sync.server import serve as serve_sockets
+
+    requests = []
+
+    def redirect(connection, request):
+        requests.append(request)
+        response = connection.respond(302, "elsewhere")
+        response.headers["Location"] = f"{address}{request.path}?token=hunter3"
+        return response
+
+    with serve_sockets(lambda connection: None, "127.0.0.1", 0, process_request=redirect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.socket.getsockname()[1]}", requests
+        finally:
+            server.shutdown()
+
+
+@MODES
+def test_headers_are_not_sent_where_a_redirect_leads(mode):
+    headers = {"Authorization": "Bearer hunter2", "X-Api-Key": "hunter2"}
+    with redirecting_server("") as (elsewhere, others), redirecting_server(elsewhere) as (url, requests):
+        with pytest.raises(RuntimeError, match=f"{url} .* redirects to '{elsewhere}/[a-z]*', where") as error:
+            OpenEnvSpec(url, mode=mode, headers=headers, timeout=5)()
+        assert [request.headers["X-Api-Key"] for request in requests] == ["hunter2"]
+        assert not others
+    assert "hunter" not in str(error.value)
+
+
+@MODES
+def test_no_proxy_leads_to_a_server_on_this_machine(urls, monkeypatch, mode):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    (record,) = run(OpenEnvSpec(urls[mode], mode=mode, num_eval_tasks=1)).records
+    assert record["reward"] == 1.0
+
+
+def test_a_proxy_leads_to_other_machines(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted_server(GOOD) as (url, _):  # its answer to any path is that of a proxy
+        monkeypatch.setenv("http_proxy", url)
+        with pytest.raises(RuntimeError, match="server at http://far.invalid does not say .*426"):
+            OpenEnvSpec("http://far.invalid", mode="text", timeout=5)()
 
 
 # ---- what is refused before anything is played

@@ -3,6 +3,7 @@
 """The adapter of UserRL, on a miniature with its interface and scripted endpoints."""
 
 import sys
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from two_steps import train_two_steps
 from userrl_endpoint import act_by
 
 from trl_infopo import evaluate
+from trl_infopo.adapters import userrl
 from trl_infopo.adapters.userrl import UserRLSpec, userrl_dataset, userrl_environment
 from trl_infopo.users import UserSimulatorError
 
@@ -139,6 +141,68 @@ def test_an_answer_that_the_gym_makes_nothing_of_ends_the_run(checkout):
         spec = make_spec(checkout, server)
         with pytest.raises(UserSimulatorError, match="task 0, run 0 .*TelepathyGym had no answer .* 'I cannot say.'"):
             run(spec)
+
+
+@pytest.mark.parametrize("error", [KeyError("state"), SystemExit(1)])
+def test_an_exception_in_a_gym_ends_the_run(checkout, monkeypatch, error):
+    spec = UserRLSpec("function", checkout)
+    spec()  # imports the gym
+
+    async def fail(self, action):
+        raise error
+
+    monkeypatch.setattr(sys.modules["functiongym"].FunctionEnv, "step_async", fail)
+    with pytest.raises(UserSimulatorError, match=rf"task 0, run 0 .*FunctionGym failed: {type(error).__name__}\("):
+        run(spec)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_step_that_a_limit_of_ours_cuts_off_ends_the_run(checkout, goes_on):
+    """The agent goes on with its next action, or ends the episode."""
+
+    def policy(messages, tools):
+        if len(messages) > 2 and not goes_on:
+            return {"role": "assistant", "content": "hm"}
+        return act_by({target: [("action", "Is it odd?")] * 2 for target in TARGETS})(messages, tools)
+
+    def is_slow(handler):
+        handler.server.closing.wait(5)
+        plays(handler)
+
+    with MisbehavingServer(is_slow) as server:
+        spec = make_spec(checkout, server)
+        with pytest.raises(
+            RuntimeError, match="task 0, run 0 .*A step of TelepathyGym was cut off.*`feedback_timeout`"
+        ):
+            run(spec, policy, feedback_timeout=1.0)
+        assert len(server.requests) <= 2  # for two tasks: a gym whose step was cut off is not asked again
+
+
+def test_a_step_that_goes_on_in_its_thread_is_not_joined_by_another(checkout, monkeypatch):
+    """Gyms that wait on a thread cannot be stopped there."""
+    spec = UserRLSpec("function", checkout)
+    spec()
+    started, ends = [], threading.Event()
+
+    def step(self, action):
+        started.append(action)
+        ends.wait(5)
+
+    async def wait(self, action):
+        return await userrl._in_thread(step, self, action)
+
+    monkeypatch.setattr(sys.modules["functiongym"].FunctionEnv, "step_async", wait)
+    call = act_by({target: [("action", "a")] for target in TARGETS})
+
+    def policy(messages, tools):
+        message = call(messages[:2], tools)
+        return {**message, "tool_calls": message["tool_calls"] * 3}
+
+    rows = spec.eval_dataset.to_list()[:1]
+    with pytest.raises(UserSimulatorError, match="was cut off"):
+        run(spec, policy, rows, feedback_timeout=1.0)
+    ends.set()
+    assert started == ["[action] a"]
 
 
 def test_a_simulator_that_fails_once_is_asked_again(checkout):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._options import check_number
 from .._show import show
-from ..environments.cocode.env import is_equal, pool
-from ..environments.cocode.sandbox import Limits, Outcome, SandboxResult, can_isolate, run_code
+from ..environments.cocode.env import CUT_OFF, is_equal, pool
+from ..environments.cocode.sandbox import Limits, Outcome, SandboxError, SandboxResult, can_isolate, run_code
 from ..users import Scenario, Usage, UserFactory, UserSimulator
 
 
@@ -131,8 +131,10 @@ class ColbenchEnv:
         if not isinstance(code, str):
             raise ValueError("`code` is no text.")
         self.done = True
+        self._failure = SandboxError(CUT_OFF)  # until the score is there
         try:
             self.score = await asyncio.get_running_loop().run_in_executor(pool, self._compare, code)
+            self._failure = None
         except Exception as error:
             # What a tool raises is told to the agent, but this must end the run
             self._failure = error
@@ -146,7 +148,8 @@ class ColbenchEnv:
             `float`: Share of the calls with the right result, 0.0 if there was no submission.
 
         Raises:
-            [`~trl_infopo.environments.cocode.SandboxError`] or `OSError`: If the sandbox failed.
+            [`~trl_infopo.environments.cocode.SandboxError`] or `OSError`: If the sandbox failed, or a
+                `feedback_timeout` cut the submission off.
             `ValueError`: If the task's ground truth does not run.
         """
         if self._failure is not None:

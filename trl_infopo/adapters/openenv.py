@@ -14,7 +14,15 @@ from urllib.parse import urlsplit
 from .._options import LONGEST_WAIT, check_bool, check_choice, check_number, check_text
 from .._show import show
 from ..users import UserSimulator, UserSimulatorError
-from .openenv_session import LARGEST_MESSAGE, RefusedAction, Session, find_address, import_websockets
+from .openenv_session import (
+    LARGEST_MESSAGE,
+    RefusedAction,
+    Session,
+    find_address,
+    import_websockets,
+    is_local,
+    redirect_error,
+)
 
 
 if TYPE_CHECKING:
@@ -72,7 +80,8 @@ class OpenEnvSpec:
         attempts (`int`, *optional*, defaults to `3`):
             How often connecting and resetting are tried, with pauses of 0.5 s, 1 s, 2 s and so on.
         headers (`dict[str, str]`, *optional*):
-            Headers of the connection, such as one for authorization.
+            Headers of the connection, such as one for authorization. Redirects are not followed, as they must not go
+            to another address.
 
     Raises:
         `ImportError`: If `websockets` is not installed.
@@ -197,11 +206,17 @@ class OpenEnvSpec:
 
     @cached_property
     def _action_schema(self) -> dict:
-        from urllib.request import Request, urlopen
+        from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+        class NoRedirects(HTTPRedirectHandler):
+            def redirect_request(self, request, response, code, message, headers, location):
+                response.close()
+                raise redirect_error(location)
 
         url = find_address(self.base_url, "http", "schema")
+        opener = build_opener(NoRedirects, ProxyHandler({} if is_local(self.base_url) else None))
         try:
-            with urlopen(Request(url, headers=self.headers or {}), timeout=self.timeout) as response:
+            with opener.open(Request(url, headers=self.headers or {}), timeout=self.timeout) as response:
                 schema = json.loads(response.read(LARGEST_MESSAGE))["action"]
                 return {**schema, "properties": dict(schema["properties"])}
         except (OSError, ValueError, LookupError, TypeError) as error:
@@ -305,7 +320,10 @@ class OpenEnvGame:
     def reset(self, **row) -> None:
         self._close()
         self.done, self._reward, self._shown = False, None, []
-        self.user = World(self, {name: value for name, value in row.items() if name not in OURS})
+        arguments = {name: value for name, value in row.items() if name not in OURS}
+        for name, value in arguments.items():
+            _check_sendable(name, value)
+        self.user = World(self, arguments)
 
     def on_end(self, reason):
         if self._session is not None:
@@ -321,13 +339,16 @@ class OpenEnvGame:
 
     def _open(self, arguments: dict) -> str:
         for attempt in range(self.spec.attempts):
+            self._close()
             try:
                 self._session = Session(self.spec)
-                return self._take(self._session.request("reset", arguments))
+                answer = self._session.request("reset", arguments)
+                break
             except UserSimulatorError:
                 if attempt + 1 == self.spec.attempts:
                     raise
                 time.sleep(0.5 * 2**attempt)
+        return self._take(answer)
 
     def _answer(self, text: str) -> str | None:
         try:
@@ -344,12 +365,16 @@ class OpenEnvGame:
     def _take(self, answer: dict) -> str:
         """Keep the reward, and say what the agent is shown."""
         self._keep(answer)
-        parts = _show_observation(answer["observation"], self.spec.observation_fields)
+        try:
+            parts = _show_observation(answer["observation"], self.spec.observation_fields)
+        except UserSimulatorError:
+            self._close()
+            raise
         text, shown = "".join(parts), "".join(self._shown)
         # Some games repeat all messages that came before, or all lines
         is_repeated = parts[: len(self._shown)] == self._shown or text.startswith(f"{shown}\n")
         new, self._shown = text.removeprefix(shown) if is_repeated else text, parts
-        return new.strip("\n") if new.strip() else text
+        return next((said for said in (new.strip("\n"), text) if said.strip()), NOTHING)
 
     def _keep(self, answer: dict) -> None:
         self.done = answer["done"]
@@ -404,6 +429,16 @@ class OpenEnvTools(OpenEnvGame):
 
     def _answer(self, text: str) -> None:
         return None
+
+
+def _check_sendable(name: str, value: Any) -> None:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"The column {name!r} holds {show(value)}, which an OpenEnv server cannot be sent as an argument of its "
+            f"`reset`: {show(error)}. Make it text or numbers, or leave it out."
+        ) from error
 
 
 def _as_function(name: str, description: str, parameters: dict) -> dict:

@@ -5,6 +5,7 @@
 import json
 import math
 from contextlib import ExitStack, suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -43,10 +44,11 @@ class Session:
             connecting = connect(
                 find_address(spec.base_url, "ws", "ws"),
                 open_timeout=spec.timeout,
+                ping_interval=None,  # our limit is the only one: a server that is busy in a step answers no ping
                 close_timeout=1.0,
                 max_size=LARGEST_MESSAGE,
                 additional_headers=spec.headers,
-                proxy=None if urlsplit(spec.base_url).hostname in ("localhost", "127.0.0.1", "::1") else True,
+                proxy=None if is_local(spec.base_url) else True,
             )
             self._connection = self._stack.enter_context(connecting)
         except Exception as error:  # of several types: sockets, handshakes, proxies
@@ -71,13 +73,15 @@ class Session:
 
         Raises:
             [`RefusedAction`]: If the action is wrong, which the agent is told.
+            `TypeError` or `ValueError`: If the data are not JSON. Nothing was sent.
             [`~trl_infopo.users.UserSimulatorError`]: If there is no answer. The session is over.
         """
         self.check()
+        message = json.dumps({"type": kind, "data": data or {}})
         self._is_waiting = True
         try:
             try:
-                self._connection.send(json.dumps({"type": kind, "data": data or {}}))
+                self._connection.send(message)
                 answer = self._connection.recv(timeout=self.spec.timeout)
             except TimeoutError:
                 raise self.failure(f"did not answer within {self.spec.timeout:g} s") from None
@@ -163,24 +167,47 @@ def find_address(base_url: str, scheme: str, path: str) -> str:
     return parts._replace(scheme=scheme + secure, path=f"{parts.path.rstrip('/')}/{path}").geturl()
 
 
+def is_local(base_url: str) -> bool:
+    """Whether a server runs on this machine, so that no proxy leads to it."""
+    return urlsplit(base_url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def redirect_error(location: str) -> ConnectionError:
+    """What to raise at a redirect, which is not followed: `headers` may hold a key."""
+    address = location.partition("?")[0].partition("#")[0]  # without what may be secret
+    return ConnectionError(f"it redirects to {show(address)}, where `headers` are not sent")
+
+
+@cache
 def import_websockets() -> Any:
     """
     Import the function that opens a connection.
 
     Returns:
-        `Callable`: `websockets.sync.client.connect`.
+        `Callable`: `websockets.sync.client.connect`, which refuses redirects.
 
     Raises:
         `ImportError`: If it is not installed.
     """
     try:
-        from websockets.sync.client import connect
+        from websockets.exceptions import InvalidStatus
+        from websockets.sync.client import ClientConnection, connect
     except ImportError as error:
         raise ImportError(
             'The adapter of OpenEnv needs `websockets` 15 or later: pip install "trl-infopo[openenv]". It was tested '
             "with servers of OpenEnv 0.10.0."
         ) from error
-    return connect
+
+    class Connection(ClientConnection):
+        def handshake(self, *args, **kwargs):
+            try:
+                super().handshake(*args, **kwargs)
+            except InvalidStatus as error:
+                if 300 <= error.response.status_code < 400:  # newer versions of `connect` would follow it
+                    raise redirect_error(error.response.headers.get("Location", "")) from error
+                raise
+
+    return partial(connect, create_connection=Connection)
 
 
 def _tell_errors(errors: Any) -> str:

@@ -312,19 +312,29 @@ class UserRLEnv:
 
     def reset(self, task: str, **row) -> None:
         self.task, self.gym, self.rewards, self.done = task, None, [], False
-        self._turn = asyncio.Lock()
+        self._turn, self._is_stepping = asyncio.Lock(), False
         self.user = World(self)
 
     def on_end(self, reason):
+        self._check_whole()
         return "answered" if reason == "user_ended" else None
 
     async def call_tool(self, name: str, arguments: dict) -> str:
         if name != self.tool_schemas[0]["function"]["name"]:
             raise ValueError(f"Tool {name} not found.")
         async with self._turn:  # the calls of a message are steps too, one after the other
+            self._check_whole()
             if self.done:
                 raise ValueError("The episode is over.")
-            return await self._interact(arguments)
+            self._is_stepping = True
+            try:
+                feedback = await self._interact(arguments)
+            except UserSimulatorError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise UserSimulatorError(f"{self.spec._gym.folder} failed: {show(error)}") from error
+            self._is_stepping = False
+            return feedback
 
     async def _interact(self, arguments: dict) -> str:
         choice, content = (str(arguments.get(key, "")) for key in ("choice", "content"))
@@ -339,6 +349,17 @@ class UserRLEnv:
 
     def get_reward(self) -> float:
         return sum(self.rewards)
+
+    def _check_whole(self) -> None:
+        """
+        Raises:
+            [`~trl_infopo.users.UserSimulatorError`]: If a step was cut off: nobody knows how the episode stands.
+        """
+        if self._is_stepping:
+            raise UserSimulatorError(
+                f"A step of {self.spec._gym.folder} was cut off, and its reward is lost. Raise `feedback_timeout`, or "
+                "set none: the simulator has a `timeout` of its own."
+            )
 
     async def _open(self) -> None:
         async def make():

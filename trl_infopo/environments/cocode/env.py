@@ -36,6 +36,11 @@ asked about. Never write code. If the message asks about nothing that you know, 
 answer exactly: {NOTHING_TO_ADD}"""
 SPLITS = ("train", "validation", "test")
 
+CUT_OFF = (
+    "The submission was cut off before its result was there, which says nothing about it. Raise `feedback_timeout`: a "
+    "submission may run for 5 s, and wait for others before."
+)
+
 # How many sandboxes run at once, over all environments
 pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="cocode")
 
@@ -137,15 +142,17 @@ class CocodeEnv:
         if not isinstance(code, str):
             raise ValueError("`code` is no text.")
         self.done = True
+        self._failure = SandboxError(CUT_OFF)  # until the result is there
         calls = [arguments for arguments, _ in self.tests]
         try:
             result = await asyncio.get_running_loop().run_in_executor(
                 pool, run_code, code, self.function.name, calls, Limits(), self._isolated
             )
-        except (SandboxError, OSError) as error:
+        except Exception as error:
             # What a tool raises is told to the agent, but this must end the run
             self._failure = error
             return NOTHING_TO_ADD
+        self._failure = None
         if result.error:
             return f"The code failed: {result.error}."
         passed = [
@@ -163,7 +170,8 @@ class CocodeEnv:
             `float`: Share of the hidden tests that it passed, 0.0 if there was none.
 
         Raises:
-            [`SandboxError`] or `OSError`: If the sandbox failed, which says nothing about the submission.
+            [`SandboxError`] or `OSError`: If the sandbox failed, or a `feedback_timeout` cut the submission off, which
+                says nothing about it.
         """
         if self._failure is not None:
             raise self._failure
