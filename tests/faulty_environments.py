@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A healthy environment, and some that have one fault each."""
 
+import asyncio
 import math
+import random
 import time
 
 from trl_infopo.doctor import ERROR, WARNING
@@ -255,6 +257,184 @@ class HasNoReward:
         return "No information found."
 
 
+class Game:
+    """What an environment may keep its state in."""
+
+    booked = None
+
+    def start(self, city):
+        self.city, self.asked, self.done, self.booked = city, False, False, None
+
+    def ask(self, topic):
+        if topic != "city" or self.asked:
+            return "Nothing new."
+        self.asked = True
+        return f"I want to go to {self.city}."
+
+    def reply(self, messages):
+        return self.ask("city") if len(messages) < 8 else None
+
+
+GAME, GAMES, CLIENT, RANKING, CONNECTED = Game(), {}, {}, [], []
+
+
+class SharesGlobal(Healthy):
+    def _game(self):
+        return GAME
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self._game().start(city)
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return self._game().ask(topic)
+
+
+class SharesInClass(SharesGlobal):
+    game = Game()
+
+    def _game(self):
+        return self.game
+
+
+class SharesDefault(SharesInClass):
+    def __init__(self, game=Game()):  # noqa: B008
+        self.game = game
+
+
+class SharesByTask(SharesGlobal):
+    """Two rollouts of a group have the same task."""
+
+    def reset(self, city: str, **row) -> None:
+        GAMES[city] = Game()
+        super().reset(city)
+
+    def _game(self):
+        return GAMES[self.city]
+
+
+class SharesAndDraws(SharesGlobal):
+    def reset(self, city: str, **row) -> None:
+        super().reset(f"{city} {random.randint(1, 9)}")
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        return random.choice(["Well", "Hm"]) if topic != "city" else super().ask(topic)
+
+
+class SharesWhileItWaits(Healthy):
+    async def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        CLIENT["city"] = self.city
+        await asyncio.sleep(0.05)
+        return f"I want to go to {CLIENT['city']}." if topic == "city" else self.masked_feedback
+
+
+class SharesUser(Healthy):
+    user: Game
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self.user = GAME
+        GAME.start(city)
+
+
+class AsyncGame(Game):
+    async def reply(self, messages):
+        await asyncio.sleep(0)
+        return super().reply(messages)
+
+
+class SharesAsyncUser(Healthy):
+    user: AsyncGame = AsyncGame()
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self.user.start(city)
+
+
+class SharesDone(Healthy):
+    done: bool
+
+    @property
+    def done(self):
+        return GAME.done
+
+    @done.setter
+    def done(self, value):
+        GAME.done = value
+
+
+class SharesTools:
+    masked_feedback = "Nothing new."
+    tool_schemas = [
+        {
+            "type": "function",
+            "function": {
+                "name": "ask",
+                "parameters": {"properties": {"topic": {"enum": ["city", "day"]}}, "required": ["topic"]},
+            },
+        }
+    ]
+
+    def reset(self, city: str, **row) -> None:
+        GAME.start(city)
+
+    def call_tool(self, name, arguments):
+        return GAME.ask(arguments["topic"])
+
+    def get_reward(self) -> float:
+        return float(GAME.asked)
+
+
+class RewardsTheFirst(Healthy):
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        RANKING.clear()
+
+    def get_reward(self) -> float:
+        RANKING.append(self)
+        return 1 / len(RANKING)
+
+
+class ComesTooLate(Healthy):
+    """Whoever is reset first has the only connection."""
+
+    def reset(self, city: str, **row) -> str:
+        super().reset(city)
+        is_free = not CONNECTED or CONNECTED[0] is self
+        CONNECTED[:] = [self] if is_free else CONNECTED
+        return "You are in." if is_free else "You have to wait."
+
+    def get_reward(self) -> float:
+        CONNECTED[:] = []
+        return super().get_reward()
+
+
+class GoesOnChangingItsClass(Healthy):
+    last = None
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        type(self).last = city
+
+
 FAULTS = [
     (StartsDone, "done from the start", ERROR, "`done` was True"),
     (HasNoReward, "no reward", WARNING, "no `get_reward`"),
@@ -277,4 +457,170 @@ FAULTS = [
     (IsSlow, "`ask` takes too long", ERROR, "feedback_timeout"),
     (NeedsMore, "columns", ERROR, "needs 'day'"),
     (ResetFails, "episode fails", ERROR, "no database"),
+    (GoesOnChangingItsClass, "state in the class", ERROR, "`GoesOnChangingItsClass.last`"),
+    *(
+        (kind, "state shared by environments", ERROR, " alone, ")
+        for kind in (
+            *(
+                SharesGlobal,
+                SharesInClass,
+                SharesDefault,
+                SharesByTask,
+                SharesAndDraws,
+                SharesUser,
+            ),
+            *(SharesAsyncUser, SharesDone, SharesTools, RewardsTheFirst, ComesTooLate),
+        )
+    ),
+]
+
+
+class LoadsOnce(Healthy):
+    _countries = None
+    _letters: dict = {}
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        if self._countries is None:
+            type(self)._countries = {"Paris": "France"}
+        self._letters.setdefault(city, len(city))
+
+
+class LoadsWhatIsAskedFor(Healthy):
+    _topics: dict = {}
+
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        self._topics.setdefault(topic, len(topic))
+        return super().ask(topic)
+
+
+class DrawsInTools(Healthy):
+    def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        text = super().ask(topic)
+        return text if text == self.masked_feedback else f"{text} {random.choice(['Well', 'Hm'])}"
+
+
+class DrawsInThreads(DrawsInTools):
+    thread_safe = True
+
+
+class DrawsLater(Healthy):
+    async def ask(self, topic: str) -> str:
+        """
+        Ask for a topic.
+
+        Args:
+            topic: What to ask for, `city` or `day`.
+        """
+        await asyncio.sleep(random.random() / 1000)
+        text = super().ask(topic)
+        return text if text == self.masked_feedback else f"{text} {random.choice(['Well', 'Hm'])}"
+
+
+class DrawsAtTheEnd(Healthy):
+    def on_end(self, reason):
+        self.luck = random.random()
+
+    def get_reward(self) -> float:
+        return self.luck + random.random()
+
+
+class DrawsInReplies(Healthy):
+    class User:
+        def reply(self, messages):
+            return f"{messages[-1]['content']} {random.random()}" if random.random() < 0.8 else None
+
+    user: User
+
+    def reset(self, city: str, **row) -> None:
+        super().reset(city)
+        self.user = self.User()
+
+
+class Structured:
+    """Takes what its schema says, and raises whatever else it gets."""
+
+    masked_feedback = "Nothing new."
+    tool_schemas = [
+        {
+            "type": "function",
+            "function": {
+                "name": "plan",
+                "description": "Plan a trip.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "trip": {"$ref": "#/$defs/trip"},
+                        "guests": {"type": "integer", "minimum": 20, "exclusiveMaximum": 40, "multipleOf": 4},
+                        "code": {"type": "string", "minLength": 12, "maxLength": 15},
+                        "version": {"const": 2},
+                        "budget": {"anyOf": [{"type": "number", "minimum": 100}, {"type": "null"}]},
+                    },
+                    "required": ["trip", "guests", "code", "version", "budget"],
+                    "$defs": {
+                        "trip": {
+                            "type": "object",
+                            "properties": {
+                                "stops": {"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 4},
+                                "share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                            },
+                            "required": ["stops", "share"],
+                        }
+                    },
+                },
+            },
+        }
+    ]
+
+    def reset(self, **row) -> None:
+        pass
+
+    def call_tool(self, name, arguments):
+        stops, share = arguments["trip"]["stops"], arguments["trip"]["share"]
+        if not (3 <= len(stops) <= 4 and all(isinstance(stop, str) for stop in stops) and 0 < share < 1):
+            raise ValueError(f"no trip: {arguments['trip']}")
+        if arguments["guests"] not in (20, 24, 28, 32, 36) or not 12 <= len(arguments["code"]) <= 15:
+            raise ValueError(f"no booking: {arguments}")
+        if arguments["version"] != 2 or not (arguments["budget"] is None or arguments["budget"] >= 100):
+            raise ValueError(f"no budget: {arguments}")
+        return self.masked_feedback
+
+    def get_reward(self) -> float:
+        return 0.0
+
+
+class Talks:
+    """Answers at length, but not for ever."""
+
+    masked_feedback = "Nothing new."
+
+    class User:
+        def reply(self, messages):
+            length = sum(message["role"] == "assistant" for message in messages)
+            return f"{length} {'and so on' * 36}" if length < 30 else None
+
+    user: User
+
+    def reset(self, **row) -> None:
+        self.user = self.User()
+
+    def get_reward(self) -> float:
+        return 0.0
+
+
+HEALTHY = [
+    *(LoadsOnce, LoadsWhatIsAskedFor, DrawsInTools, DrawsInThreads, DrawsLater, DrawsAtTheEnd, DrawsInReplies),
+    Structured,
 ]

@@ -2,21 +2,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """The doctor finds planted faults, one in each environment, and nothing wrong with the built-in ones."""
 
+import inspect
 import io
 import itertools
 import json
+import random
 import sqlite3
 import sys
 
 import pytest
-from faulty_environments import FAULTS, ROWS, Acknowledges, HasNoReward, Healthy, IsSlow, SaysSpecialTokens
+from faulty_environments import (
+    FAULTS,
+    HEALTHY,
+    ROWS,
+    Acknowledges,
+    HasNoReward,
+    Healthy,
+    IsSlow,
+    LoadsOnce,
+    SaysSpecialTokens,
+    SharesGlobal,
+    SharesWhileItWaits,
+    Talks,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from tiny_agents import make_agent, make_model, make_tokenizer, tool_call
 
 from trl_infopo import check_environment, cli
-from trl_infopo.doctor import WARNING
+from trl_infopo.doctor import ERROR, WARNING
+from trl_infopo.doctor.player import draw_arguments
 from trl_infopo.environments import ENVIRONMENTS
 from trl_infopo.environments.booking import NEUTRAL
+from trl_infopo.scripts.check import CheckArguments
+from trl_infopo.scripts.train import DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +44,7 @@ from trl_infopo.environments.booking import NEUTRAL
 )
 def test_planted_fault_is_found(environment, name, level, seen):
     options = {"feedback_timeout": 0.1, "num_episodes": 3} if environment is IsSlow else {"num_episodes": 48}
+    options = {} if name == "state shared by environments" else options
     checkup = check_environment(environment, ROWS, **options)
     [finding] = [finding for finding in checkup.findings if finding.name == name]
     assert finding.level == level
@@ -37,6 +58,100 @@ def test_healthy_environment_has_no_findings():
     assert checkup.findings == []
     assert checkup.num_episodes == 16
     assert sum(checkup.stop_reasons.values()) == 16
+
+
+@pytest.mark.parametrize("environment", HEALTHY)
+@pytest.mark.parametrize("seed", range(2))
+def test_healthy_environment_has_no_error(environment, seed):
+    checkup = check_environment(environment, ROWS, seed=seed)
+    assert checkup.is_healthy, checkup.findings
+    assert "state in the class" not in [finding.name for finding in checkup.findings]
+
+
+def test_shared_state_is_told_with_what_was_seen():
+    checkup = check_environment(SharesGlobal, ROWS)
+    [finding] = [finding for finding in checkup.findings if finding.level == ERROR]
+    alone, together = finding.seen.split(" alone, ")
+    assert "I want to go to" in alone
+    assert "at the same time" in together
+    assert alone.rpartition("content")[2] not in together
+
+
+def test_shared_state_is_found_with_one_row_and_with_one_episode():
+    for rows, num_episodes in ((ROWS[:1], 16), (ROWS, 8)):
+        checkup = check_environment(SharesGlobal, rows, num_episodes=num_episodes)
+        assert "state shared by environments" in [finding.name for finding in checkup.findings]
+    assert check_environment(Healthy, ROWS[:1], num_episodes=1).findings == []
+
+
+def test_state_that_is_shared_while_tools_wait_is_found():
+    checkup = check_environment(SharesWhileItWaits, ROWS, num_episodes=8, max_turns=6)
+    assert "state shared by environments" in [finding.name for finding in checkup.findings]
+
+
+def test_state_in_the_class_is_found_again_in_the_same_process():
+    class Overwrites(Healthy):
+        last = None
+
+        def reset(self, city, **row):
+            super().reset(city)
+            type(self).last = city
+
+    for seed in range(4):
+        assert "state in the class" in [f.name for f in check_environment(Overwrites, ROWS, seed=seed).findings]
+
+
+def test_a_cache_of_what_cannot_be_reproduced_is_a_warning():
+    unseeded = random.SystemRandom()
+
+    class Loads(LoadsOnce):
+        _countries, _letters = None, {}
+
+        def ask(self, topic: str) -> str:
+            """
+            Ask for a topic.
+
+            Args:
+                topic: What to ask for, `city` or `day`.
+            """
+            return f"{super().ask(topic)} {unseeded.random()}"
+
+    levels = {finding.name: finding.level for finding in check_environment(Loads, ROWS).findings}
+    assert levels["not reproducible"] == levels["state in the class"] == WARNING
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_chance_that_is_equal_at_times_is_no_state(seed):
+    unseeded = random.Random(seed)  # nobody seeds it again
+
+    class Coin(Healthy):
+        def ask(self, topic: str) -> str:
+            """
+            Ask for a topic.
+
+            Args:
+                topic: What to ask for, `city` or `day`.
+            """
+            text = super().ask(topic)
+            return text if text == self.masked_feedback else f"{text} {unseeded.choice(['Well', 'Hm'])}"
+
+    assert check_environment(Coin, ROWS, seed=seed).is_healthy
+
+
+def test_what_all_say_at_length_fits_in_the_turns_of_a_training():
+    checkup = check_environment(Talks, ROWS, num_episodes=2)
+    [finding] = checkup.findings[:1]
+    assert (finding.name, finding.level) == ("episodes do not end", WARNING)
+    assert "one ended after 30" in finding.seen
+    assert checkup.is_healthy
+    many_turns = check_environment(Talks, ROWS, num_episodes=2, max_turns=32)
+    assert [finding.name for finding in many_turns.findings if finding.level == ERROR] == ["token budget"]
+
+
+def test_limits_are_those_of_the_training():
+    options = inspect.signature(check_environment).parameters
+    for name in ("max_turns", "max_completion_length"):
+        assert options[name].default == getattr(CheckArguments("clarify"), name) == DEFAULTS[name]
 
 
 @pytest.mark.parametrize("family", list(ENVIRONMENTS))
@@ -83,8 +198,6 @@ def test_same_seed_same_findings():
 
 
 def test_chance_of_an_environment_is_no_state():
-    import random
-
     class Dice(Healthy):
         def ask(self, topic: str) -> str:
             """
@@ -124,8 +237,6 @@ def test_an_environment_that_fails_at_times_is_told():
 
 
 def test_other_chance_is_a_warning():
-    import random
-
     unseeded = random.SystemRandom()
 
     class Noise(Healthy):
@@ -368,3 +479,80 @@ def test_tools_that_come_with_schemas_are_played():
     assert checkup.is_healthy, checkup.findings
     assert {name for name, _ in heard} == {"look"}
     assert {arguments["topic"] for _, arguments in heard} == {"city", "day"}
+
+
+TREE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "left": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]},
+        "others": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+    },
+    "required": ["name", "left", "others"],
+    "additionalProperties": False,
+}
+SMALL = st.integers(-20, 20)
+KINDS = [{}, {"type": ["integer", "null"]}, {"type": "boolean"}, {"type": "null"}, {"$ref": "#/$defs/tree"}]
+KINDS += [
+    {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    {"const": [1, {"a": None}]},
+    {"minimum": 30},
+]
+KINDS += [{"type": "string", "enum": ["a", "b"]}, {"type": "string", "pattern": "^he"}]
+
+
+def numbers(low, width, is_exclusive, step):
+    names = ("exclusiveMinimum", "exclusiveMaximum") if is_exclusive else ("minimum", "maximum")
+    return {names[0]: low, names[1]: low + width, **({"multipleOf": step} if step else {})}
+
+
+def nested(parts):
+    properties = st.dictionaries(st.sampled_from(["a", "b", "c/d"]), parts, max_size=3)
+    arrays = {"items": parts, "minItems": st.integers(0, 2), "maxItems": st.integers(2, 4)}
+    objects = {"properties": properties, "required": st.lists(st.sampled_from(["a", "e"]), unique=True)}
+    return st.one_of(
+        st.fixed_dictionaries({"type": st.just("array"), **arrays}, optional={"prefixItems": st.lists(parts)}),
+        st.fixed_dictionaries(
+            {"type": st.just("object"), **objects},
+            optional={"additionalProperties": parts, "minProperties": st.integers(0, 4)},
+        ),
+        st.fixed_dictionaries({"anyOf": st.lists(parts, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"allOf": st.lists(parts, min_size=1, max_size=1)}),
+    )
+
+
+LEAVES = st.one_of(
+    st.sampled_from(KINDS),
+    st.fixed_dictionaries(
+        {"type": st.just("string")},
+        optional={
+            "minLength": st.integers(0, 6),
+            "maxLength": st.integers(6, 9),
+            "description": st.just("`me` or `you`"),
+        },
+    ),
+    st.builds(
+        lambda kind, limits: {"type": kind, **limits},
+        st.sampled_from(["integer", "number"]),
+        st.builds(numbers, SMALL, st.integers(8, 12), st.booleans(), st.sampled_from([None, 2, 3, 0.5, 1.5]))
+        | st.dictionaries(st.sampled_from(["minimum", "maximum"]), SMALL | st.floats(-5, 5), max_size=1),
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from("xyz"), st.recursive(LEAVES, nested, max_leaves=6)), st.integers(0, 9))
+def test_drawn_arguments_fit_their_schema(properties, seed):
+    jsonschema = pytest.importorskip("jsonschema")
+    parameters = {"type": "object", "properties": properties, "required": [*properties][:2], "$defs": {"tree": TREE}}
+    schema = {"type": "function", "function": {"name": "f", "description": "See `here`.", "parameters": parameters}}
+    arguments = draw_arguments(schema, ["hello", "Paris"], random.Random(seed))
+    assert arguments.keys() <= properties.keys()
+    jsonschema.Draft202012Validator(parameters).validate(arguments)
+
+
+def test_alternatives_and_all_types_are_drawn():
+    parts = [{"type": "integer", "minimum": 3}, {"type": "array", "items": {"type": "boolean"}}, {"type": "null"}]
+    parameters = {"type": "object", "properties": {"x": {"anyOf": parts}}, "required": ["x"]}
+    schema = {"type": "function", "function": {"name": "f", "description": "", "parameters": parameters}}
+    drawn = [draw_arguments(schema, ["it"], random.Random(seed))["x"] for seed in range(30)]
+    assert {type(value) for value in drawn} == {int, list, type(None)}

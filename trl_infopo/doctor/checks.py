@@ -6,6 +6,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 from .._checks import CheckedFactory, placeholder_of
 from .._environment import find_tools
@@ -15,12 +16,13 @@ from ..rollout import StopReason
 from ..turns import MALFORMED_CALL, content_text, feedback_blocks
 from .findings import ERROR, WARNING, Checkup, say, shorten
 from .player import schema_of
-from .playing import Play, Result
+from .playing import Play, Result, Table
 
 
 # Special tokens of the chat templates of published models
 SPECIAL = re.compile(r"<\|[\w-]+\|>|</?(?:s|think|tool_call|tool_response|start_of_turn|end_of_turn)>|\[/?INST\]")
 CHARACTERS_PER_TOKEN = 4  # roughly, where there is no tokenizer
+PATIENCE = 32  # actions within which an episode must end, where `max_turns` are not enough
 USUAL = 0.8  # share of what came from a tool above which a text counts as its acknowledgement
 
 
@@ -84,15 +86,25 @@ def check_offer(checkup: Checkup, factory: CheckedFactory) -> bool:
     return True
 
 
-def check_ends(checkup: Checkup, plays: list[Play], max_turns: int) -> None:
+def check_ends(checkup: Checkup, table: Table, plays: list[Play]) -> None:
     if plays and all(play.episode.stop_reason == StopReason.MAX_TURNS for play in plays):
-        checkup.add(
-            "episodes do not end",
-            ERROR,
-            f"all {len(plays)} episodes were still going on after {max_turns} actions",
-            "Set `self.done = True` when the task is over, or let `reply` return None. The class body must declare "
-            "`done: bool = False`.",
-        )
+        seen = f"all {len(plays)} episodes were still going on after {table.max_turns} actions"
+        end = _find_end(table) if table.max_turns < PATIENCE else None
+        if end is None:
+            checkup.add(
+                "episodes do not end",
+                ERROR,
+                seen if table.max_turns >= PATIENCE else f"{seen}, and the first of them after {PATIENCE} actions",
+                "Set `self.done = True` when the task is over, or let `reply` return None. The class body must "
+                "declare `done: bool = False`.",
+            )
+        else:
+            checkup.add(
+                "episodes do not end",
+                WARNING,
+                f"{seen}; one ended after {end}",
+                "If a policy needs as many, raise `max_turns` here and in the training.",
+            )
     over = next((play for play in plays if play.was_done), None)
     if over is not None:
         checkup.add(
@@ -101,6 +113,19 @@ def check_ends(checkup: Checkup, plays: list[Play], max_turns: int) -> None:
             f"{over.episode.name}: `done` was True after `reset`, so that the first action is the last",
             "Set `self.done = False` in `reset`.",
         )
+
+
+def _find_end(table: Table) -> int | None:
+    """Number of actions after which one of the first episodes ends, with more turns; `None` where none does."""
+    longer = replace(table, max_turns=PATIENCE)
+    for i in range(3):
+        try:
+            episode = longer.play(table.factory.factory(), i).episode
+        except Exception:  # beyond the turns of the training
+            continue
+        if episode.stop_reason != StopReason.MAX_TURNS:
+            return episode.num_actions
+    return None
 
 
 # What belongs to the thread that made it, such as a connection of sqlite3, fails on another

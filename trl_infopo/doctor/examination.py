@@ -11,6 +11,7 @@ from .._options import LONGEST_WAIT, check_number
 from ..evaluation import check_rows, running_event_loop
 from ..infopo_config import InfoPOConfig
 from ..policies import ModelPolicy, load_policy
+from ..scripts.train import DEFAULTS
 from .checks import (
     check_budget,
     check_ends,
@@ -23,6 +24,7 @@ from .checks import (
 from .findings import Checkup
 from .gains import score_policy
 from .playing import Table, play_all
+from .sharing import check_class, check_sharing, class_state
 
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ def check_environment(
     *,
     policy: "str | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None" = None,
     num_episodes: int = 16,
-    max_turns: int = 32,
-    max_completion_length: int = 2048,
+    max_turns: int = DEFAULTS["max_turns"],
+    max_completion_length: int = DEFAULTS["max_completion_length"],
     masked_feedback: str = InfoPOConfig.masked_feedback,
     feedback_timeout: float | None = 60.0,
     seed: int = 0,
@@ -47,7 +49,8 @@ def check_environment(
 
     Without a policy, a player without knowledge of the task calls tools with arguments that fit their schemas, taken
     from their descriptions, from the conversation and from the row; it asks users general questions, and sometimes
-    repeats itself. Every episode is played in a new environment, and again in one that has played the others.
+    repeats itself. Every episode is played in a new environment, and again in one that has played the others; some are
+    played at the same time.
 
     Args:
         environment_factory (`Callable[[], Any]`):
@@ -60,8 +63,8 @@ def check_environment(
             in training, and the gains of its feedback are scored.
         num_episodes (`int`, *optional*, defaults to `16`):
             Number of episodes.
-        max_turns (`int`, *optional*, defaults to `32`):
-            Largest number of actions in an episode.
+        max_turns (`int`, *optional*, defaults to `12`):
+            Largest number of actions in an episode. The default is that of `trl-infopo train`.
         max_completion_length (`int`, *optional*, defaults to `2048`):
             Number of tokens that a completion may have in training. Without a policy, four characters count as
             a token.
@@ -118,8 +121,12 @@ def check_environment(
         return checkup
     with running_event_loop() as event_loop:
         table = Table(factory, rows, event_loop, max_turns, feedback_timeout, seed)
-        plays = play_all(checkup, table, num_episodes)
-        check_ends(checkup, plays, max_turns)
+        before = class_state(factory.kind)
+        played = play_all(checkup, table, num_episodes)
+        check_class(checkup, table, played, before)
+        check_sharing(checkup, table, played)
+        plays = list(played.values())
+        check_ends(checkup, table, plays)
         check_results(checkup, plays)
         check_special_tokens(checkup, plays, rows, policy)
         check_budget(checkup, plays, max_completion_length, policy)

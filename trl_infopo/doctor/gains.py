@@ -35,7 +35,8 @@ def score_policy(
     )
     try:
         episodes = [table.start(table.factory.factory(), i)[0] for i in range(num_episodes)]
-        table.finish(episodes, actor)
+        table.converse(episodes, actor)
+        table.reward(episodes)
     except Exception as error:
         add_failure(checkup, "an episode of the policy", error)
         return []

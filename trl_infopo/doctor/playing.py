@@ -1,10 +1,11 @@
 # Copyright 2026 The trl-infopo authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the player: in new environments, and again in one that has played the others."""
+"""Episodes of the player: in new environments, in one that has played the others, and several at the same time."""
 
 import asyncio
 import functools
 import inspect
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from ..turns import content_text, feedback_blocks
 from ..users import UserSimulatorError
 from .findings import ERROR, WARNING, Checkup, say, shorten
 from .player import act_at_random
+
+
+NUM_REPLAYS = 8  # of an episode, after which it counts as reproducible
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Play:
     results: list[Result]
     reward: float | None
     was_done: bool  # before the first action
+    draws: bool  # whether it, or one at the same time, drew global random numbers
 
     def transcript(self) -> list[str]:
         """Everything that the agent and the trainer see of it."""
@@ -80,11 +85,17 @@ class Table:
         episode.tools = {name: _recording(tool, results) for name, tool in episode.tools.items()}
         return episode, results
 
-    def finish(self, episodes: list[SeededEpisode], act: Callable[[list[SeededEpisode]], None]) -> list[float | None]:
-        """Play episodes to their end, and give their rewards; None where the environment has none."""
-        begin(episodes, self.event_loop, feedback_timeout=self.feedback_timeout)
+    def converse(
+        self, episodes: list[SeededEpisode], act: Callable[[list[SeededEpisode]], None], concurrency: int = 64
+    ) -> None:
+        """Play episodes to their end, all at the same time."""
+        limits = {"concurrency": concurrency, "feedback_timeout": self.feedback_timeout}
+        begin(episodes, self.event_loop, **limits)
         act(episodes)
-        converse(episodes, act, self.event_loop, max_turns=self.max_turns, feedback_timeout=self.feedback_timeout)
+        converse(episodes, act, self.event_loop, max_turns=self.max_turns, **limits)
+
+    def reward(self, episodes: list[SeededEpisode]) -> list[float | None]:
+        """The rewards of episodes that have ended; None where the environment has none."""
         if not all(hasattr(episode.environment, "get_reward") for episode in episodes):
             return [None] * len(episodes)
         rewards = gather_rewards(episodes, self.event_loop, feedback_timeout=self.feedback_timeout)
@@ -92,16 +103,46 @@ class Table:
 
     def play(self, environment: Any, i: int) -> Play:
         """Let the player play an episode, with the same state of the global random numbers each time."""
-        state = random.getstate()
-        random.seed(f"{self.seed} {i}")
+        (play,) = self.play_together([(environment, i)])
+        return play
+
+    def play_together(self, environments: list[tuple[Any, int]], concurrency: int = 64) -> list[Play]:
+        """
+        Let the player play several episodes at the same time, turn by turn as in training. As each turn begins with
+        the same state of the global random numbers, the first episode gets the same ones as alone.
+        """
+        rows = {self.name(i): self.rows[i % len(self.rows)] for _, i in environments}
+
+        state = last = random.getstate()
+        draws, started = False, []
+
+        def seed(name: str, num_actions: int | None = None) -> None:
+            nonlocal last, draws
+            draws = draws or random.getstate() != last
+            random.seed(f"{self.seed} {name} {num_actions}")
+            last = random.getstate()
+
+        def act(episodes: list[SeededEpisode]) -> None:
+            seed(episodes[0].name, episodes[0].num_actions)
+            for episode in episodes:
+                act_at_random(episode, rows[episode.name])
+
         try:
-            episode, results = self.start(environment, i)
-            was_done = is_done(environment)
-            row = self.rows[i % len(self.rows)]
-            (reward,) = self.finish([episode], functools.partial(act_at_random, row=row))
+            for environment, i in environments:
+                seed(self.name(i))
+                started.append((*self.start(environment, i), is_done(environment)))
+            episodes = [episode for episode, _, _ in started]
+            seed(episodes[0].name, 0)
+            self.converse(episodes, act, concurrency)
+            seed(episodes[0].name, episodes[0].num_actions)
+            rewards = self.reward(episodes)
+            draws = draws or random.getstate() != last
         finally:
             random.setstate(state)
-        return Play(i % len(self.rows), episode, results, reward, was_done)
+        return [
+            Play(i % len(self.rows), episode, results, reward, was_done, draws)
+            for (_, i), (episode, results, was_done), reward in zip(environments, started, rewards, strict=True)
+        ]
 
 
 def _recording(tool: Callable, results: list[Result]) -> Callable:
@@ -142,18 +183,15 @@ class _Recorder:
         return self.run(**arguments)
 
 
-def play_all(checkup: Checkup, table: Table, num_episodes: int) -> list[Play]:
+def play_all(checkup: Checkup, table: Table, num_episodes: int) -> dict[int, Play]:
     """Play episodes in new environments, and again in one that has played the others."""
-    make, plays = table.factory.factory, []
-    class_state = _class_state(table.factory.kind)
+    make, plays = table.factory.factory, {}
     used = make()
     for i in range(num_episodes):
-        try:
-            play = table.play(make(), i)
-        except Exception as error:
-            add_failure(checkup, table.name(i), error)
+        play = play_new(checkup, table, i)
+        if play is None:
             continue
-        plays.append(play)
+        plays[i] = play
         try:
             again = table.play(used, i)
         except Exception as error:
@@ -168,15 +206,7 @@ def play_all(checkup: Checkup, table: Table, num_episodes: int) -> list[Play]:
             continue
         if again.transcript() != play.transcript():
             _add_difference(checkup, table, i, play, again)
-    changed = [name for name, value in _class_state(table.factory.kind).items() if class_state.get(name) != value]
-    if changed:
-        checkup.add(
-            "state in the class",
-            ERROR,
-            f"`{table.factory.kind.__name__}.{changed[0]}` of the class changed while episodes were played",
-            "Set it on `self` in `reset`: what is in the class is shared by all rollouts of a batch.",
-        )
-    if plays and all(play.reward is None for play in plays):
+    if plays and all(play.reward is None for play in plays.values()):
         checkup.add(
             "no reward",
             WARNING,
@@ -186,14 +216,22 @@ def play_all(checkup: Checkup, table: Table, num_episodes: int) -> list[Play]:
     return plays
 
 
-def _class_state(kind: type) -> dict[str, str]:
-    """The data of a class, as text."""
-    attributes = {name: value for cls in reversed(kind.__mro__[:-1]) for name, value in vars(cls).items()}
-    return {
-        name: safe_repr(value)
-        for name, value in attributes.items()
-        if not name.startswith("__") and isinstance(value, bool | int | float | str | list | dict | set | tuple | None)
-    }
+def play_new(checkup: Checkup, table: Table, i: int) -> Play | None:
+    """Play an episode in a new environment; `None` where it fails, which is a finding."""
+    try:
+        return table.play(table.factory.factory(), i)
+    except Exception as error:
+        add_failure(checkup, table.name(i), error)
+        return None
+
+
+def first_difference(one: Play, other: Play) -> tuple[str, str]:
+    """Where two plays of an episode differ, as each of them went there."""
+    pairs = zip(one.transcript(), other.transcript(), strict=False)
+    first, second = next(((a, b) for a, b in pairs if a != b), ("the end", "more"))
+    same = len(os.path.commonprefix([first, second]))
+    start = "" if same < 60 else f"...{first[same - 30 : same]}"
+    return tuple(shorten(start + text[same if start else 0 :]) for text in (first, second))
 
 
 def add_failure(checkup: Checkup, name: str, error: Exception) -> None:
@@ -210,19 +248,25 @@ def add_failure(checkup: Checkup, name: str, error: Exception) -> None:
 def _add_difference(checkup: Checkup, table: Table, i: int, play: Play, again: Play) -> None:
     """Two plays of an episode differ: because of what the environment played before, or because all plays differ."""
     try:
-        is_state = table.play(table.factory.factory(), i).transcript() == play.transcript()
+        is_state = all(
+            table.play(table.factory.factory(), i).transcript() == play.transcript() for _ in range(NUM_REPLAYS)
+        )
     except Exception:  # which it did not the first time
         is_state = False
-    pairs = zip(play.transcript(), again.transcript(), strict=False)
-    first, second = next(((a, b) for a, b in pairs if a != b), ("the end", "more"))
-    seen = f"{table.name(i)}: {shorten(first)} in a new environment, {shorten(second)} in one that had played before"
+    first, second = first_difference(play, again)
+    seen = f"{table.name(i)}: {first} in a new environment, {second} in one that had played before"
     if is_state:
         checkup.add("state left by `reset`", ERROR, seen, "Set everything that an episode changes in `reset`.")
     else:
-        checkup.add(
-            "not reproducible",
-            WARNING,
-            f"{seen}; two new environments differ as well",
-            "If chance or a model is part of it, let a column of the dataset seed it where it can; else see what the "
-            "environments share: class attributes, globals, files.",
-        )
+        add_chance(checkup, f"{seen}; two new environments differ as well")
+
+
+def add_chance(checkup: Checkup, seen: str) -> None:
+    """Add a finding for an episode that new environments play differently."""
+    checkup.add(
+        "not reproducible",
+        WARNING,
+        seen,
+        "If chance or a model is part of it, let a column of the dataset seed it where it can; else see what the "
+        "environments share: class attributes, globals, files.",
+    )

@@ -19,6 +19,7 @@ from ..environments import ENVIRONMENTS
 from .arguments import parse_arguments
 from .loading import NUM_ROWS, check_needed, configure, load_environment, load_rows, read_mapping
 from .options import read_options
+from .train import DEFAULTS
 
 
 @dataclass
@@ -39,7 +40,7 @@ class CheckArguments:
             Path or Hub id of a model.
         num_episodes (`int`, *optional*, defaults to `16`):
             Number of episodes.
-        max_turns (`int`, *optional*, defaults to `32`):
+        max_turns (`int`, *optional*, defaults to `12`):
             Largest number of actions in an episode.
         max_completion_length (`int`, *optional*, defaults to `2048`):
             Number of tokens that a completion may have.
@@ -82,9 +83,12 @@ class CheckArguments:
         },
     )
     num_episodes: int = field(default=16, metadata={"help": "Number of episodes."})
-    max_turns: int = field(default=32, metadata={"help": "Largest number of actions in an episode."})
+    max_turns: int = field(
+        default=DEFAULTS["max_turns"], metadata={"help": "Largest number of actions in an episode."}
+    )
     max_completion_length: int = field(
-        default=2048, metadata={"help": "Number of tokens that a completion may have in training."}
+        default=DEFAULTS["max_completion_length"],
+        metadata={"help": "Number of tokens that a completion may have in training."},
     )
     masked_feedback: str = field(
         default=read_options("trl_infopo.infopo_config", "InfoPOConfig")["masked_feedback"].default,

@@ -73,7 +73,7 @@ def show_run(
     rows = {
         "environment": args.environment or "none",
         "user": args.user or "the environment's own",
-        "tools": ", ".join([tool.__name__ for tool in tools] + [name for f in factories for name in f.tools])
+        "tools": ", ".join([tool.__name__ for tool in tools] + [name for f in factories.values() for name in f.tools])
         or "none",
         "rewards": ", ".join(rewards),
         "tasks": f"{_count(train_dataset)}, columns {', '.join(train_dataset.column_names or ['unknown'])}",
@@ -98,7 +98,7 @@ def show_run(
     console.print(table)
     if factories:
         row = next(iter(train_dataset.take(1)))
-        episode = start_episode(factories[0](), row, None, "the first task", f"{training_args.seed}")
+        episode = start_episode(factories[None](), row, None, "the first task", f"{training_args.seed}")
         console.print("\nthe first task", style="bold")
         print_messages(episode.prompt, console)
     console.print("\nNothing was loaded or written. `trl-infopo check` plays the environment.", style="dim")
