@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from natural_questions import CLARIFY, CLARIFY_USELESS, read_questions
 from transformers.utils import get_json_schema
 
 from trl_infopo.environments.clarify import (
@@ -306,9 +307,11 @@ class TestDomains:
     def test_every_keyword_asks(self, name):
         for topic_name, topic in DOMAINS[name].topics.items():
             for keyword in topic.keywords:
+                if keyword.startswith("-"):
+                    continue
                 env = ClarifyEnv()
                 env.reset(PROMPT, name, json.dumps({topic_name: [topic.values[0], 1]}), 0)
-                answer = env.user.reply([{"role": "assistant", "content": f"And {keyword}?"}])
+                answer = env.user.reply([{"role": "assistant", "content": f"And {keyword.replace('...', 'we')}?"}])
                 assert answer == topic.sentence.format(value=topic.values[0])
 
     def test_asked_for_priorities_the_user_tells_what_weighs_most(self):
@@ -337,6 +340,28 @@ def test_users_understand_what_is_asked_and_nothing_else(domain, topic, question
     goal = {name: [entry.values[0], 1] for name, entry in DOMAINS[domain].topics.items()}
     facts = {fact.topic: fact for fact in _make_scenario("", DOMAINS[domain], goal).facts}
     assert asks_for(question, facts[topic]) is is_asked
+
+
+def told(domain, question):
+    """The topics that a question reveals of a user who has a wish about all of them."""
+    goal = {name: [topic.values[0], 1] for name, topic in DOMAINS[domain].topics.items()}
+    return [fact.topic for fact in _make_scenario("", DOMAINS[domain], goal).facts if asks_for(question, fact)]
+
+
+class TestQuestions:
+    def test_a_natural_question_gets_its_answer_alone(self):
+        questions = read_questions(CLARIFY)
+        wrong = [(name, topic, question) for (name, topic), question in questions if told(name, question) != [topic]]
+        assert not wrong
+
+    def test_there_are_at_least_three_questions_for_each_topic(self):
+        counts = Counter((domain, topic) for (domain, topic), _ in read_questions(CLARIFY))
+        assert set(counts) == {(name, topic) for name, domain in DOMAINS.items() for topic in domain.topics}
+        assert min(counts.values()) >= 3
+
+    def test_what_asks_for_nothing_reveals_nothing(self):
+        for domain in DOMAINS:
+            assert not [question for question in CLARIFY_USELESS.strip().splitlines() if told(domain, question)]
 
 
 class TestUser:

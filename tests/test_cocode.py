@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from natural_questions import COCODE, COCODE_USELESS, read_questions
 from transformers.utils import get_json_schema
 
 from trl_infopo.environments.cocode import (
@@ -25,10 +26,10 @@ from trl_infopo.environments.cocode import (
     cocode_oracle,
     sandbox_limitation,
 )
-from trl_infopo.environments.cocode.env import is_equal
+from trl_infopo.environments.cocode.env import _scenario, is_equal
 from trl_infopo.environments.cocode.tasks import catalogue, hidden_tests, split_of
 from trl_infopo.users import NOTHING_TO_ADD, Scenario, ScriptedUser
-from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY
+from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY, asks_for
 
 
 needs_sandbox = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
@@ -380,6 +381,30 @@ def average_score(scores):
         assert score == pytest.approx(best)
 
 
+def told(name, question):
+    """The details of a function that a question reveals."""
+    function = CATALOGUE[name]
+    facts = _scenario(function, function.variants()[0], "").facts
+    return [fact.topic for fact in facts if asks_for(question, fact)]
+
+
+class TestQuestions:
+    def test_a_natural_question_gets_its_answer_alone(self):
+        questions = read_questions(COCODE)
+        wrong = [(name, topic, question) for (name, topic), question in questions if told(name, question) != [topic]]
+        assert not wrong
+
+    def test_there_are_at_least_three_questions_for_each_detail(self):
+        counts = Counter((name, topic) for (name, topic), _ in read_questions(COCODE))
+        details = {(name, detail.topic) for name, function in CATALOGUE.items() for detail in function.details}
+        assert set(counts) == details
+        assert min(counts.values()) >= 3
+
+    def test_what_asks_for_nothing_reveals_nothing(self):
+        for name in CATALOGUE:
+            assert not [question for question in COCODE_USELESS.strip().splitlines() if told(name, question)], name
+
+
 class TestConversation:
     def scenario(self, function, variant):
         captured = []
@@ -407,7 +432,7 @@ class TestConversation:
     def test_replies_have_at_most_two_sentences_and_no_code(self):
         for function in CATALOGUE.values():
             env, _ = self.scenario(function, function.variants()[0])
-            everything = " ".join(keyword for detail in function.details for keyword in detail.keywords)
+            everything = ". ".join(keyword for detail in function.details for keyword in detail.keywords)
             replies = [env.user.reply([{"role": "assistant", "content": everything}]) for _ in range(3)]
             told = [sum(choice in reply for choice in function.variants()[0]) for reply in replies]
             assert sum(told) == len(function.details)

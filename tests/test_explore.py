@@ -320,6 +320,18 @@ class TestFrozenLake:
         assert env.move("right") == NOTHING_HAPPENS
         assert env.get_reward() == 0.0
 
+    @pytest.mark.parametrize("spelling", ["right", "Right", " RIGHT ", "right\n"])
+    def test_case_and_space_do_not_matter(self, spelling):
+        env = FrozenLakeEnv()
+        env.reset(lake=LAKE)
+        assert env.move(spelling).startswith("You are at row 1, column 2.")
+
+    @pytest.mark.parametrize("direction", ["rightwards", "", "r", None, 2])
+    def test_what_is_no_direction_does_nothing(self, direction):
+        env = FrozenLakeEnv()
+        env.reset(lake=LAKE)
+        assert env.move(direction) == NOTHING_HAPPENS
+
     def test_moves_run_out(self):
         env = FrozenLakeEnv(max_moves=3)
         env.reset(lake=LAKE)
@@ -431,6 +443,17 @@ class TestSokoban:
         assert env.move("up") == NOTHING_HAPPENS
         assert env.get_reward() == 0.0
 
+    def test_case_and_space_do_not_matter(self):
+        env = SokobanEnv()
+        [row] = sokoban_dataset("train", 1)
+        there, _ = self.free_step(env, row)
+        boards = []
+        for spelling in (there, there.upper(), f" {there.capitalize()} "):
+            env.reset(**row)
+            boards.append(env.move(spelling))
+        assert len(set(boards)) == 1
+        assert boards[0] != NOTHING_HAPPENS
+
     def test_thirty_moves(self):
         env = SokobanEnv()
         [row] = sokoban_dataset("train", 1)
@@ -486,6 +509,37 @@ class TestTextGames:
         assert again == NOTHING_HAPPENS
         assert self.play(env, illegal[:3])[1:] == [NOTHING_HAPPENS, GAME_OVER, NOTHING_HAPPENS]
         assert env.get_reward() == 0.0
+
+    @pytest.mark.parametrize(
+        ("game_id", "other", "move"),
+        [
+            ("Mastermind-v0", "[1 2 3 4]", "[2 1 4 3]"),
+            ("GuessTheNumber-v0", "[6]", "[5]"),
+            ("Minesweeper-v0-small", "[0 0]", "[2 3]"),
+            ("2048-v0", "[up]", "[left]"),
+            ("Blackjack-v0", "[hit]", "[stand]"),
+            ("FrozenLake-v0", "[left]", "[down]"),
+            # textarena takes nothing but the move in these
+            ("LightsOut-v0", "[1 1]", "[2 2]"),
+            ("PegJump-v0", "[12 5]", "[14 5]"),
+            ("Secretary-v0", "[accept]", "[continue]"),
+        ],
+    )
+    def test_the_last_brackets_of_a_message_are_the_move(self, game_id, other, move):
+        env = TextArenaEnv(game_id)
+        plain = self.play(env, [move])
+        state = env.user.level()
+        assert self.play(env, [f"I thought of {other}, but now I try {move}, of course."]) == plain
+        assert env.user.level() == state
+        self.play(env, [other])
+        assert env.user.level() != state
+
+    def test_a_game_of_several_moves_in_a_message_gets_them_all(self):
+        env = TextArenaEnv("TowerOfHanoi-v0")
+        self.play(env, ["[A C]", "[A B]"])
+        state = env.user.level()
+        self.play(env, ["First [A C], then [A B]."])
+        assert env.user.level() == state
 
     def test_a_near_miss_earns_nothing(self):
         env = TextArenaEnv("GuessTheNumber-v0", max_number=1000, max_turns=1)

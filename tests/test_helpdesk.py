@@ -17,6 +17,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from natural_questions import HELPDESK, HELPDESK_USELESS, read_questions
 from transformers.utils import get_json_schema
 
 from trl_infopo.environments.helpdesk import KINDS, POLICY, HelpdeskEnv, helpdesk_dataset, helpdesk_oracle, oracle
@@ -444,6 +445,38 @@ class TestReward:
 )
 def test_customers_understand_what_is_asked_and_nothing_else(fact, question, is_asked):
     assert asks_for(question, fact) is is_asked
+
+
+@pytest.fixture(scope="module")
+def facts_of(rows):
+    """What customers know, one for each wish, and one more who would take another option."""
+    goals = {(row["goal"]["wish"], row["goal"]["fallback_id"] is not None): row for row in rows}
+    return {key: build_task(Goal(**row["goal"]), row["seed"], Shop()).scenario.facts for key, row in goals.items()}
+
+
+class TestQuestions:
+    def test_a_natural_question_gets_its_answers_alone(self, facts_of):
+        questions, wrong = read_questions(HELPDESK), []
+        for (wish, has_fallback), facts in facts_of.items():
+            for (about, *topics), question in questions:
+                if about not in (wish, "-") or not set(topics) <= {fact.topic for fact in facts}:
+                    continue
+                # Nobody is asked for another option before they have told the one that they want
+                known = [fact for fact in facts if "fallback" not in topics or fact.topic != "option"]
+                told = {fact.topic for fact in known if asks_for(question, fact)}
+                if told != set(topics):
+                    wrong.append((wish, has_fallback, question, told))
+        assert not wrong
+
+    def test_there_are_questions_for_whatever_a_customer_knows(self, facts_of):
+        topics = {(about, topic) for (about, *topics), _ in read_questions(HELPDESK) for topic in topics}
+        for (wish, _), facts in facts_of.items():
+            assert all({(wish, fact.topic), ("-", fact.topic)} & topics for fact in facts)
+
+    def test_what_asks_for_nothing_reveals_nothing(self, facts_of):
+        for facts in facts_of.values():
+            for question in HELPDESK_USELESS.strip().splitlines():
+                assert not [fact.topic for fact in facts if asks_for(question, fact)], question
 
 
 class TestDatabase:

@@ -151,7 +151,7 @@ def _make_scenario(request: str, domain: Domain, goal: dict[str, list]) -> Scena
     facts = []
     for name, (value, weight) in goal.items():
         topic = domain.topics[name]
-        choices = (f"{one} or {other}" for one in topic.values for other in topic.values if one != other)
+        choices = (f"{one} ... or ... {other}" for one in topic.values for other in topic.values if one != other)
         keywords = (name, *topic.keywords, *choices, *(PRIORITY if weight == most else ()))
         alternatives = tuple(other for other in topic.values if other != value)
         facts.append(Fact(name, value, keywords, topic.sentence, alternatives))

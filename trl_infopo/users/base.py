@@ -65,8 +65,9 @@ class Fact:
         value (`str`):
             What the user has in mind, such as `"Paris"`.
         keywords (`tuple[str, ...]`):
-            Lower-case words or phrases; a message that contains one of them as a whole word, or its plural, asks for
-            this fact.
+            Lower-case words or phrases; a message that contains one of them as a whole, or a regular inflection of
+            it, asks for this fact. `"where ... go"` has up to five words in its gap, and what
+            `"-where ... sleep"` covers does not ask.
         sentence (`str`, *optional*, defaults to `"{value}"`):
             How the user says it, such as `"I want to go to {value}."`.
         alternatives (`tuple[str, ...]`, *optional*):

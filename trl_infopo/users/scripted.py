@@ -39,23 +39,53 @@ FORGOTTEN = "It slipped my mind, ask me again."
 WHY = "Why do you ask?"
 
 
+# Up to five words between the parts of a keyword, within a sentence
+GAP = r"(?:[^\w.?!]+\w+){0,5}?[^\w.?!]+"
+
+
 def asks_for(message: str, fact: Fact) -> bool:
-    """Whether a message contains one of the fact's keywords as a whole word, in singular or in plural."""
-    return _pattern(fact.keywords).search(message) is not None
+    """
+    Whether a message asks for a fact, as its keywords say.
+
+    A keyword asks where it stands as a whole, in any case, also with a regular inflection of its last word: `replace`
+    in "replaces", "replaced" and "replacing", `label` in "labelled", `copy` in "copies". A keyword `where ... go` has
+    up to five words in its gap. What a keyword with a minus covers does not ask: with `where` and `-where ... sleep`,
+    "Where would you like to sleep?" asks for something else.
+    """
+    others = tuple(keyword[1:] for keyword in fact.keywords if keyword.startswith("-"))
+    keywords = tuple(keyword for keyword in fact.keywords if not keyword.startswith("-"))
+    return _pattern(keywords).search(_pattern(others).sub(".", message)) is not None
 
 
 @cache
 def _pattern(keywords: tuple[str, ...]) -> re.Pattern:
-    words = "|".join(map(re.escape, keywords))
-    return re.compile(rf"(?<!\w)(?:{words})(?:e?s)?(?!\w)", re.IGNORECASE)
+    words = "|".join(GAP.join(map(_inflected, keyword.split(" ... "))) for keyword in keywords)
+    return re.compile(rf"(?<!\w)(?:{words or '(?!)'})(?!\w)", re.IGNORECASE)
+
+
+def _inflected(keyword: str) -> str:
+    """A pattern of a keyword with the regular inflections of its last word, the plural alone where that is short."""
+    stem, last = re.escape(keyword[:-1]), re.escape(keyword[-1:])
+    word = re.search("[a-z]*$", keyword, re.IGNORECASE)[0].lower()
+    if len(word) < 3:
+        return f"{stem}{last}(?:e?s)?"
+    if word.endswith("e"):
+        return f"{stem}(?:e(?:e?s)?|ed|ing)"
+    if re.search("[^aeiou]y$", word):
+        return f"{stem}(?:ys?|ies|ied|ying)"
+    doubled = ""
+    if re.search("[^aeiou][aeiou][^aeiouwxy]$", word):
+        # "planned" is of "plan", but "planed" is not; "labeled" and "labelled" are both of "label"
+        doubled = last if len(re.findall("[aeiouy]+", word)) == 1 else f"{last}?"
+    return f"{stem}{last}(?:e?s|{doubled}ed|{doubled}ing)?"
 
 
 class ScriptedUser:
     """
     A user who follows rules: no model, no network, the same replies for the same seed.
 
-    A message asks for a fact when it contains one of the fact's keywords as a whole word, or its plural. Each fact is
-    told once: a question about nothing that the user knows, or about what they have said, is always answered
+    A message asks for a fact when it contains one of the fact's keywords as a whole, or an inflection of it. Each fact
+    is told once: a question about nothing that the user knows, or about what they have said, is always answered
     [`NOTHING_TO_ADD`]. After `patience` such answers in a row, the next useless message ends the conversation.
 
     Args:

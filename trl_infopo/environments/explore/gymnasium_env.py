@@ -98,15 +98,17 @@ class GymnasiumEnv:
 
         Args:
             action (`str`):
-                Its name.
+                Its name, in any case and with spaces around.
 
         Returns:
             `str`: What the agent reads.
         """
-        if self.done or action not in self.actions:
+        names = [name.casefold() for name in self.actions]
+        name = str(action).strip().casefold()  # a model may send no text
+        if self.done or name not in names:
             return NOTHING_HAPPENS
         before = self._describe(self._observation)
-        self._observation, reward, terminated, truncated, _ = self._world.step(self.actions.index(action))
+        self._observation, reward, terminated, truncated, _ = self._world.step(names.index(name))
         self._return += float(reward)
         self.done = bool(terminated or truncated)
         if self.done:

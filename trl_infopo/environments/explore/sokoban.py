@@ -103,7 +103,7 @@ class SokobanEnv:
         Returns:
             The board.
         """
-        return self._game.play(f"[{direction}]")
+        return self._game.play(f"[{str(direction).strip()}]")
 
     def get_reward(self) -> float:
         """

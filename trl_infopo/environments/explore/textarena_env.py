@@ -4,6 +4,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Number of levels drawn in a row outside the split, after which it counts as empty
 MAX_MISSES = 1000
+# Games that read the whole message: several moves in brackets, or a question besides a guess
+WHOLE_MESSAGE = ("Crosswords", "GuessWho", "TowerOfHanoi", "TwentyQuestions")
 
 
 class TextArenaGame:
@@ -49,6 +52,7 @@ class TextArenaGame:
     def __init__(self, game_id: str, **options):
         check_text("game_id", game_id)
         self._textarena = import_games("textarena")
+        self._reads_whole_message = game_id.startswith(WHOLE_MESSAGE)
         games = self._textarena.envs.registration.ENV_REGISTRY
         if game_id not in games:
             raise ValueError(
@@ -87,13 +91,17 @@ class TextArenaGame:
 
         Args:
             move (`str`):
-                Text that contains the move, in the notation of the game.
+                Text that contains the move, in the notation of the game. Of several groups in brackets the last one is
+                the move, so that the text before it may quote others.
 
         Returns:
             `str`: What the game says: one fixed wording for moves without effect, and one for the end.
         """
         if self.done:
             return NOTHING_HAPPENS
+        groups = re.findall(r"\[[^\[\]]*\]", move)
+        if groups and not self._reads_whole_message:
+            move = groups[-1]  # most games take the first one
         with self._own_random_numbers():
             try:
                 self._game.step(move)

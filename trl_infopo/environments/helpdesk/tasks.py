@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..._options import check_choice, check_draw
 from ...users import Fact, Scenario
+from .._keywords import words
 from .database import CITIES, RETURN_FEE, RETURNABLE_SINCE, STREETS, TODAY, Shop, money
 
 
@@ -297,7 +298,10 @@ def _variant(shop: Shop, variant_id: str) -> sqlite3.Row:
 
 
 def _customer_fact(customer: sqlite3.Row, knows_email: bool) -> Fact:
-    keywords = ("email", "e-mail", "mail", "name", "zip", "who", "account")
+    keywords = words(
+        "email, e-mail, mail, name, zip, who, account, identify yourself, identity, -mailing address, -mailed to, "
+        "-name of the, -city ... and zip, -zip ... new address"
+    )
     if knows_email:
         return Fact("customer", customer["email"], keywords, "My email address is {value}.")
     value = "{name}, zip code {zip_code}".format(**customer)
@@ -305,46 +309,75 @@ def _customer_fact(customer: sqlite3.Row, knows_email: bool) -> Fact:
 
 
 def _order_fact(order_id: str, product: str, knows_number: bool) -> Fact:
-    keywords = ("order", "orders", "number", "purchase")
+    keywords = words(
+        "order, number, purchase, -ordered, -order it by mistake, -in order to, -why ... the order, "
+        "-cancel the order, -cancelling the order, -phone number, -telephone number, -card number, "
+        "-tracking number, -house number"
+    )
+    # An order that is only mentioned: "Why do you want to cancel your order?"
+    doing = words("why, cancel, cancellation, cancelling, change, send, ship, deliver, address, help, about")
+    keywords += tuple(f"-{verb} ... {whose} order" for verb in doing for whose in ("your", "this", "that"))
     if knows_number:
         return Fact("order", order_id, keywords, "It is order {value}.")
     return Fact("order", product, keywords, "I do not have the number, it is the order with the {value}.")
 
 
 def _product_fact(product: str) -> Fact:
-    keywords = ("item", "product", "article", "want to return", "like to return", "want to exchange")
+    nouns, verbs = ("item", "product", "article"), words("return, send back, exchange, swap, replace, buy")
+    asking = words("want to, like to, what ..., which ...")
+    keywords = nouns + tuple(f"{start} {verb}" for verb in verbs for start in asking) + ("-in return",)
+    # An item that is only mentioned: "Why do you want to return it?", "What do you want to exchange it for?"
+    mentioning = words("-why ..., -reason ..., -wrong with ..., -condition ..., -problem with ..., -is the, -does the")
+    keywords += tuple(f"{start} {word}" for word in nouns + verbs for start in mentioning)
+    keywords += tuple(f"-{verb} {rest}" for verb in verbs for rest in ("it for", "it with", "the ... for"))
     return Fact("item", product, keywords, "It is the {value}.")
 
 
 def _option_fact(topic: str, option: str) -> Fact:
     if topic == "fallback":
-        missing = ("out of stock", "sold out", "unavailable", "not available", "not in stock", "have no more")
-        others = ("instead", "alternative", "other option", "another option", "other colour", "other color")
-        keywords = missing + others
+        # Not "instead" alone, which asks for what is wanted first
+        keywords = words(
+            "out of stock, sold out, unavailable, not available, isn't available, no longer available, not in stock, "
+            "no stock, none left, ran out, run out, have no more, alternative, other option, another option, "
+            "other colour, another colour, other color, another color, other size, another size, another one, "
+            "what else, something else, second choice, take instead"
+        )
         return Fact(topic, option, keywords, "Then I take {value}.")
-    keywords = ("option", "color", "colour", "size", "variant", "version")
+    keywords = words(
+        "option, color, colour, size, variant, version, model, instead, replacement, replace ... with, "
+        "exchange ... for, exchange ... with, swap ... for, swap ... with, in return, in exchange, "
+        "which one ... like, which one ... prefer"
+    )
     return Fact(topic, option, keywords, "In {value}.")
 
 
 def _reason_fact(reason: str, rng: random.Random) -> Fact:
-    keywords = ("why", "reason", "wrong with", "faulty", "defective", "broken", "damaged", "condition")
-    keywords += ("the problem", "your problem", "problem with")
+    keywords = words(
+        "why, reason, wrong with, faulty, defective, defect, broken, damaged, condition, the problem, your problem, "
+        "problem with, the issue, issue with, made you, your mind, order it by mistake, by accident, no longer need, "
+        "no longer want, what happened, work properly, does it work, not working"
+    )
     other = {"mistake": "unneeded", "unneeded": "mistake", "faulty": "unwanted", "unwanted": "faulty"}[reason]
     return Fact("reason", rng.choice(REASONS[reason]), keywords, "Because {value}.", alternatives=REASONS[other])
 
 
 def _address_fact(address: str, rng: random.Random) -> Fact:
-    # Not "address" alone: a question about the email address does not ask for this
-    kinds = ("new", "the", "which", "what", "your", "full", "correct", "right", "shipping", "delivery")
-    keywords = (*(f"{kind} address" for kind in kinds), "street", "city", "where", "send it to", "ship it to")
+    keywords = words(
+        "address, street, city, where, send it to, ship it to, deliver it to, -email address, -e-mail address, "
+        "-mail address, -address change, -help ... address"
+    )
     other = _draw_address(rng)
     return Fact("address", address, keywords, "Send it to {value}.", alternatives=(other,))
 
 
 def _question_fact(detail: str) -> Fact:
-    # Not "know", "help" or "ask" alone: "please let me know your email address" asks for something else
-    keywords = ("question", "want to know", "like to know", "wish to know", "need to know", "help with", "help you")
-    keywords += ("want to ask", "like to ask", "looking for")
+    # Not "know" or "ask" alone: "please let me know your email address" asks for something else
+    keywords = words(
+        "question, want to know, like to know, wish to know, need to know, find out, information, want to ask, "
+        "like to ask, looking for, help with, help you, assist, do for you, -to help, -let me help, -i can help, "
+        "-i will help, -to assist, -let me assist, -i can assist, -i will assist, -answer ... question, "
+        "-some questions, -a few questions"
+    )
     return Fact("question", QUESTIONS[detail], keywords, "I want to know {value}.")
 
 

@@ -11,8 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from string import Template
 
+from ..._keywords import words
+
 
 NUM_CALLS = 10  # hidden tests of a function
+
+# What asks for the same kind of detail of many functions
+CASE_KEYWORDS = words("case, capital, capitalize, capitalization, upper, lower, uppercase, lowercase, spelling")
+ORDER_KEYWORDS = words(
+    "order, sort, reverse, ascending, descending, alphabetical, alphabetically, chronological, -in order to"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Detail:
         topic (`str`):
             What it is about, unique within a function, and the name of its place in the template.
         keywords (`tuple[str, ...]`):
-            Words that ask for it. The first one names it in a question ("What about the rounding?").
+            What asks for it, as in a [`~trl_infopo.users.Fact`]. The first one names it in a question ("What about the
+            rounding?").
         sentence (`str`):
             How the user says it, with `{value}` for the choice.
         choices (`dict[str, str]`):

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions of numbers."""
 
-from . import Detail, Function
+from ..._keywords import words
+from . import CASE_KEYWORDS, ORDER_KEYWORDS, Detail, Function
 
 
 ROUND_MONEY = {
@@ -57,7 +58,7 @@ def split_bill(total_cents, people):
         (
             Detail(
                 "tip",
-                ("tip", "gratuity"),
+                words("tip, gratuity, service charge, service fee"),
                 "Before splitting, {value}.",
                 {
                     "do not add any tip": "0",
@@ -67,7 +68,11 @@ def split_bill(total_cents, people):
             ),
             Detail(
                 "leftover",
-                ("leftover cents", "leftover", "left over", "remainder", "uneven", "evenly", "remaining"),
+                words(
+                    "leftover cents, leftover, left over, remainder, uneven, evenly, remaining, extra cent, "
+                    "rest, odd cent, divisible, divide ... exactly, come out even, not divide, spare cent, "
+                    "share equally, split equally, split exactly, penny"
+                ),
                 "When it does not come out even, {value}.",
                 {
                     "the first people on the list pay a cent more": "range(rest)",
@@ -77,7 +82,10 @@ def split_bill(total_cents, people):
             ),
             Detail(
                 "format",
-                ("format", "unit", "units", "type", "text", "look"),
+                words(
+                    "format, unit, type, text, look, string, integer, int, float, dollar sign, dollars, "
+                    "in cents, decimal, currency symbol, currency sign, number or, represent"
+                ),
                 "Give each share as {value}.",
                 {
                     "a whole number of cents": "cents",
@@ -100,16 +108,24 @@ def discount_prices(prices, percent):
     return $order
 """,
         (
-            Detail("rounding", ("rounding", "round", "fraction", "fractions"), "Round {value}.", ROUND_MONEY),
+            Detail(
+                "rounding",
+                words(
+                    "rounding, round, fraction, truncate, whole number, whole cents, nearest, half a cent, "
+                    "half cent, part of a cent"
+                ),
+                "Round {value}.",
+                ROUND_MONEY,
+            ),
             Detail(
                 "minimum",
-                ("minimum", "limit", "lowest", "floor", "cheap"),
+                words("minimum, limit, lowest, floor, cheap, how low, too low, cap, smallest, least, below"),
                 "There is {value}.",
                 {"no minimum price": "0", "a minimum price of 50 cents": "50", "a minimum price of one dollar": "100"},
             ),
             Detail(
                 "order",
-                ("order", "sort", "sorted", "ordered"),
+                ORDER_KEYWORDS + words("cheapest first"),
                 "I want them {value}.",
                 {
                     "in the order that I gave": "reduced",
@@ -134,7 +150,7 @@ def average_score(scores):
         (
             Detail(
                 "missing",
-                ("missing scores", "missing", "none", "absent"),
+                words("missing scores, missing, none, absent, null, ignore, no score, without a score, gap"),
                 "Missing scores {value}.",
                 {
                     "count as zero": "score or 0 for score in scores",
@@ -144,7 +160,13 @@ def average_score(scores):
             ),
             Detail(
                 "outliers",
-                ("outliers", "outlier", "drop", "dropped", "lowest", "highest", "extreme", "extremes"),
+                words(
+                    "outliers, outlier, drop, lowest, highest, extreme, discard, trim, worst, best, exclude, "
+                    "remove, all scores, every score, -exclude ... missing, -remove ... missing, "
+                    "-drop ... missing, -missing ... dropped, -missing ... removed, -missing ... excluded, "
+                    "-none ... dropped, -none ... removed, -none ... excluded, -drop ... none, "
+                    "-remove ... none, -exclude ... none"
+                ),
                 "After dealing with missing ones, {value}.",
                 {
                     "drop one score, the lowest": "[1:]",
@@ -155,7 +177,10 @@ def average_score(scores):
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "decimals", "decimal", "digits", "precision"),
+                words(
+                    "rounding, round, decimal, digits, precision, integer, float, whole number, truncate, "
+                    "precise, exact"
+                ),
                 "Give the result {value}.",
                 {
                     "rounded to one decimal": "round(sum(kept) / len(kept), 1)",
@@ -177,7 +202,11 @@ def rank_scores(points):
         (
             Detail(
                 "direction",
-                ("direction", "best", "highest", "lowest", "higher", "lower"),
+                words(
+                    "direction, best, highest, lowest, higher, lower, most points, fewest, fewer points, "
+                    "more points, ascending, descending, who is first, who wins, better, top rank, largest, "
+                    "-the better rank"
+                ),
                 "The best is whoever has {value}.",
                 {
                     "the most points": "sorted(points.values(), reverse=True)",
@@ -186,7 +215,10 @@ def rank_scores(points):
             ),
             Detail(
                 "ties",
-                ("ties", "tie", "tied", "equal", "same points", "identical"),
+                words(
+                    "ties, tie, equal, same points, identical, same number of points, same score, "
+                    "share a rank, shared rank, draw, skip, as many points, gap"
+                ),
                 "With equal points {value}.",
                 {
                     "people share the better rank and the next is skipped, as in 1 2 2 4": "values.index(value)",
@@ -196,7 +228,10 @@ def rank_scores(points):
             ),
             Detail(
                 "start",
-                ("first rank", "start", "starts", "begin", "zero", "from one", "at one"),
+                words(
+                    "first rank, start, begin, zero, from one, at one, 0-based, one-based, 1-based, or 0, "
+                    "0 or, at 0, from 0, or 1, counting, number ... first"
+                ),
                 "The first rank is {value}.",
                 {"rank number 1": "1", "rank number 0": "0"},
             ),
@@ -215,19 +250,26 @@ def histogram(values, width):
         (
             Detail(
                 "edges",
-                ("edges", "edge", "boundary", "boundaries", "border", "inclusive", "multiples"),
+                words(
+                    "edges, edge, boundary, border, inclusive, multiples, exclusive, upper end, "
+                    "lower end ... include, belong, which bin, half-open, between two bins, exactly, limits, "
+                    "-upper end or, -upper end as"
+                ),
                 "A value on the edge of two bins {value}.",
                 {"belongs to the upper bin": "value // width", "belongs to the lower bin": "(value - 1) // width"},
             ),
             Detail(
                 "empty",
-                ("empty bins", "empty", "no values", "zero"),
+                words(
+                    "empty bins, empty, no values, zero, without values, without any, contain nothing, "
+                    "no entries, count of 0, unused, nothing in, gap, skip"
+                ),
                 "Between the first and the last used bin, empty bins {value}.",
                 {"are listed with the count 0": "True", "are left out": "i in bins"},
             ),
             Detail(
                 "label",
-                ("label", "labels", "named", "name"),
+                words("label, name, call ... bin, midpoint, describe, represent, identify, key"),
                 "The label of a bin is {value}.",
                 {
                     "the number at its lower end": "i * width",
@@ -252,19 +294,29 @@ def clean_readings(readings, low, high):
         (
             Detail(
                 "bounds",
-                ("bounds", "limits", "limit", "inclusive", "exactly", "boundary"),
+                words(
+                    "bounds, limit, inclusive, exactly, boundary, equal, edge, lowest ... count, "
+                    "highest ... count, count as plausible, themselves, strictly, threshold"
+                ),
                 "A reading that equals one of the two limits {value}.",
                 {"is plausible": "low <= reading <= high", "is not plausible": "low < reading < high"},
             ),
             Detail(
                 "implausible",
-                ("implausible readings", "implausible", "outside", "invalid", "out of range"),
+                words(
+                    "implausible readings, implausible, outside, invalid, out of range, out-of-range, "
+                    "out of bounds, not plausible, too high, too low, beyond, removed, discard, replaced, "
+                    "outlier, bad reading, faulty, unrealistic"
+                ),
                 "Implausible readings {value}.",
                 {"are dropped": '"drop"', "become None": "None", "become -1": "-1"},
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "decimals", "precision"),
+                words(
+                    "rounding, round, decimals, precision, digit, decimal place, precise, truncate, "
+                    "whole number, integer"
+                ),
                 "The plausible ones {value}.",
                 {
                     "stay as they are": "reading",
@@ -274,7 +326,7 @@ def clean_readings(readings, low, high):
             ),
             Detail(
                 "order",
-                ("order", "sort", "sorted", "ordered"),
+                ORDER_KEYWORDS + words("newest, oldest, latest first"),
                 "Return them {value}.",
                 {"oldest first, as given": "", "newest first, so reversed": "[::-1]"},
             ),
@@ -297,13 +349,20 @@ def convert_temperatures(temperatures):
         (
             Detail(
                 "unit",
-                ("unit", "units", "fahrenheit", "kelvin", "scale"),
+                words(
+                    "unit, fahrenheit, kelvin, scale, convert from, celsius or, source, originally, "
+                    "-unit sign, -with a unit, -unit symbol, -with the unit, -with unit, -output unit, "
+                    "-append ... unit, -include ... unit"
+                ),
                 "My temperatures are in {value}.",
                 {"degrees Fahrenheit": "(temperature - 32) * 5 / 9", "Kelvin": "temperature - 273.15"},
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "decimals", "precision", "digits"),
+                words(
+                    "rounding, round, decimals, precision, whole degree, decimal place, digit, integer, "
+                    "truncate, precise, exact, whole number"
+                ),
                 "Give them {value}.",
                 {
                     "rounded to one decimal": "round(celsius, 1)",
@@ -314,7 +373,10 @@ def convert_temperatures(temperatures):
             ),
             Detail(
                 "format",
-                ("format", "type", "text", "numbers", "string", "strings"),
+                words(
+                    "format, type, text, numbers, string, symbol, float, degree sign, unit sign, with a unit, "
+                    "with the unit, with unit, suffix, list of, -list of temperatures"
+                ),
                 "Return {value}.",
                 {"bare numbers": "value", "text with a C behind the number, like 20C": 'f"{value}C"'},
             ),
@@ -336,7 +398,12 @@ def make_change(amount):
         (
             Detail(
                 "coins",
-                ("coins", "coin", "denominations", "currency", "values"),
+                words(
+                    "coins, coin, denominations, currency, values, in circulation, -list of coins, "
+                    "-list ... coins, -coins ... listed, -coins ... sorted, -coins ... returned, "
+                    "-number of coins, -count the coins, -coin counts, -order ... coin, -sort ... coin, "
+                    "-return ... coin, -coins come"
+                ),
                 "There are {value}.",
                 {
                     "coins of 25, 10, 5 and 1": "[25, 10, 5, 1]",
@@ -346,7 +413,7 @@ def make_change(amount):
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "rounded", "exact"),
+                words("rounding, round, exact, exactly, multiple of, nearest"),
                 "Before paying, {value}.",
                 {
                     "leave the amount as it is": "amount",
@@ -356,7 +423,10 @@ def make_change(amount):
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "returned", "order", "format"),
+                words(
+                    "output, result, return, order, format, list of coins, number of coins, counts, listed, "
+                    "sort, pairs, list the coins, dictionary, come first, largest first, smallest first"
+                ),
                 "Return {value}.",
                 {
                     "a list of all coins, largest first": "paid",
@@ -387,7 +457,11 @@ def moving_average(values, window):
         (
             Detail(
                 "start",
-                ("start", "beginning", "first values", "incomplete", "edges", "short"),
+                words(
+                    "start, beginning, incomplete, short, first few, not full, full window, first value, "
+                    "first element, not enough, enough values, too few, fewer, edge, initial, partial, pad, "
+                    "-starting with"
+                ),
                 "At the start, where the window is not full, {value}.",
                 {
                     "use the values that there are": "smoothed.append(number)",
@@ -398,7 +472,11 @@ def moving_average(values, window):
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "mean", "median", "average", "decimals"),
+                words(
+                    "rounding, round, mean, median, average, decimals, decimal place, smooth, precision, "
+                    "digit, statistic, aggregate, precise, combine, -average ... start, "
+                    "-average ... beginning, -do you mean, -smoothing ... start, -smoothing ... beginning"
+                ),
                 "Smooth with {value}.",
                 {
                     "the mean, rounded to one decimal": "round(statistics.mean(part), 1)",
@@ -422,7 +500,7 @@ def normalize_weights(weights):
         (
             Detail(
                 "target",
-                ("target", "scale", "scaled", "sum", "total", "add up"),
+                words("target, scale, sum, total, add up, range, maximum, largest, highest, normalize to"),
                 "Scale them so that {value}.",
                 {
                     "they add up to 1.0": "sum(weights)",
@@ -433,7 +511,10 @@ def normalize_weights(weights):
             ),
             Detail(
                 "negative",
-                ("negative weights", "negative", "below zero", "minus"),
+                words(
+                    "negative weights, negative, below zero, minus, absolute, sign, less than zero, below 0, "
+                    "smaller than zero, less than 0"
+                ),
                 "Before scaling, negative weights {value}.",
                 {
                     "become 0": "max(weight, 0)",
@@ -443,7 +524,7 @@ def normalize_weights(weights):
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "decimals", "precision", "digits"),
+                words("rounding, round, decimals, precision, digits, decimal place, precise, how exact"),
                 "Round to {value}.",
                 {"two decimals": "2", "three decimals": "3", "five decimals": "5"},
             ),
@@ -467,13 +548,17 @@ def running_balance(amounts):
         (
             Detail(
                 "start",
-                ("starting balance", "start", "initial", "begin", "opening"),
+                words("starting balance, start, initial, begin, opening, first balance"),
                 "The balance starts at {value}.",
                 {"zero": "0", "ten": "10", "one hundred": "100"},
             ),
             Detail(
                 "zero",
-                ("zero amounts", "zero", "zeros", "reset"),
+                words(
+                    "zero amounts, zero, reset, nothing, no amount, 0, nil, -below zero, -start ... zero, "
+                    "-begin ... zero, -less than zero, -under zero, -at zero, -from zero, -less than 0, "
+                    "-below 0, -start ... 0, -at 0, -from 0, -balance ... zero, -balance ... 0"
+                ),
                 "An amount of 0 {value}.",
                 {
                     "changes nothing and is listed like any other": "pass",
@@ -483,7 +568,10 @@ def running_balance(amounts):
             ),
             Detail(
                 "negative",
-                ("negative amounts", "negative", "sign", "below zero", "minus"),
+                words(
+                    "negative amounts, negative, sign, below zero, minus, withdrawal, below 0, less than zero, "
+                    "subtract, debit, smaller than zero, under zero, less than 0, expenses"
+                ),
                 "Negative amounts {value}.",
                 {"are subtracted": "amount", "are treated as 0": "max(amount, 0)", "count as positive": "abs(amount)"},
             ),
@@ -512,19 +600,26 @@ def grade_quiz(answers, key):
         (
             Detail(
                 "right",
-                ("right answers", "right", "correct", "points"),
+                words(
+                    "right answers, right, correct, points, worth, award, score for, -points ... blank, "
+                    "-points ... unanswered, -points ... no answer, -points ... empty, -points ... skipped, "
+                    "-points ... missing, -points ... wrong"
+                ),
                 "A right answer gets {value}, a wrong one loses one.",
                 {"one point": "1", "two points": "2", "three points": "3"},
             ),
             Detail(
                 "blank",
-                ("blank answers", "blank", "empty", "no answer", "unanswered", "missing"),
+                words(
+                    "blank answers, blank, empty, no answer, unanswered, missing, skip, left out, omitted, "
+                    "not answered, without an answer, leave ... out, no response"
+                ),
                 "No answer {value}.",
                 {"gets 0": "0", "loses one as well": "-1", "gets None": "None"},
             ),
             Detail(
                 "case",
-                ("case", "capital", "capitals", "upper", "lower", "spelling"),
+                CASE_KEYWORDS + words('"a" match, "a" and "a", "a" equal, exact match, match exactly'),
                 "Upper and lower case {value}.",
                 {"must match": "answer == right", "do not matter": "answer.lower() == right.lower()"},
             ),

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions of lists, tables and dictionaries."""
 
-from . import Detail, Function
+from ..._keywords import words
+from . import CASE_KEYWORDS, ORDER_KEYWORDS, Detail, Function
 
 
 NAMES = ["Ann", "Bob", "Cem", "Dan", "Eva", "Fay", "Gus", "Hal", "Ida", "Jon"]
-ORDER_KEYWORDS = ("order", "sort", "sorted", "ordered")
 
 
 def draw_intervals(rng):
@@ -97,13 +97,21 @@ def merge_intervals(intervals):
         (
             Detail(
                 "touching",
-                ("touching intervals", "touching", "touch", "adjacent", "share", "boundary", "inclusive"),
+                words(
+                    "touching intervals, touch, adjacent, share, boundary, inclusive, endpoint, end point, "
+                    "common point, closed, open, border, meet, next to each other, consecutive, get merged, "
+                    "neighbouring, edge, one point, single point, directly after"
+                ),
                 "Intervals that share nothing but an end point {value}.",
                 {"are merged": "<=", "are kept apart": "<"},
             ),
             Detail(
                 "reversed",
-                ("reversed intervals", "reversed", "backwards", "start after", "invalid"),
+                words(
+                    "reversed intervals, start after, invalid, reverse, greater, larger, bigger, backward, "
+                    "start lies, before the start, wrong order, end comes first, end ... smaller, malformed, "
+                    "swap, start ... later"
+                ),
                 "An interval whose start lies after its end {value}.",
                 {
                     "has its ends swapped": "[min(start, end), max(start, end)]",
@@ -112,7 +120,7 @@ def merge_intervals(intervals):
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "format", *ORDER_KEYWORDS),
+                words("output, result, return, format, order, sort, look like, type, list the, -wrong order"),
                 "Return them {value}.",
                 {
                     "as [start, end], by rising start": "merged",
@@ -137,13 +145,16 @@ def unique(names):
         (
             Detail(
                 "case",
-                ("case", "capital", "capitals", "upper", "lower", "spelling"),
+                CASE_KEYWORDS + words('the same, case-insensitive, "ann" and "ann", identical, -the same order'),
                 "Names that differ in case only {value}.",
                 {"are duplicates": ".lower()", "are different names": ""},
             ),
             Detail(
                 "keep",
-                ("which one", "keep", "kept", "first", "last", "occurrence"),
+                words(
+                    "which one, keep, kept, first, last, occurrence, which of, copy, stay, remain, one of the, "
+                    "-keep the order, -keep ... order, -copy the list"
+                ),
                 "Of duplicates, keep {value}.",
                 {
                     "the one that comes first": "kept.setdefault(key, name)",
@@ -178,13 +189,16 @@ def group_by_age(people):
         (
             Detail(
                 "width",
-                ("width", "size", "years", "wide", "span", "range", "big"),
+                words("width, size, years, wide, span, range, big, large, bracket, interval, decade, length"),
                 "Each group spans {value}.",
                 {"ten years": "10", "five years": "5", "twenty years": "20"},
             ),
             Detail(
                 "start",
-                ("boundaries", "boundary", "edges", "begin", "begins", "start", "starts", "align"),
+                words(
+                    "boundaries, boundary, edges, begin, start, align, where ... group, first group, "
+                    "lower bound, lowest, zero"
+                ),
                 "The groups are laid out so that {value}.",
                 {
                     "one of them begins at age 0": "0",
@@ -194,7 +208,12 @@ def group_by_age(people):
             ),
             Detail(
                 "content",
-                ("content", "values", "value", "contain", "names", "count", *ORDER_KEYWORDS),
+                words(
+                    "content, value, contain, names, count, order, sort, number of people, list of, members, "
+                    "what ... value, each group, people or, inside, in the dictionary, -each group span, "
+                    "-each group cover, -each group be wide, -each group start, -each group begin, "
+                    "-wide is each group"
+                ),
                 "The value of a group is {value}.",
                 {
                     "the list of names in the given order": "names",
@@ -218,7 +237,10 @@ def top_scores(scores, n):
         (
             Detail(
                 "ties",
-                ("ties", "tie", "tied", "equal", "same score"),
+                words(
+                    "ties, tie, equal, same score, share, same number, more than n, equally, several people, "
+                    "exactly n, identical, draw"
+                ),
                 "If the last place is shared, {value}.",
                 {
                     "return all who share it, and so more than n": "[pair for pair in ranked if pair[1] >= cut]",
@@ -228,7 +250,7 @@ def top_scores(scores, n):
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("be first, comes first, best first, best last, -alphabetical"),
                 "Names with equal scores go by alphabet, and then {value}.",
                 {
                     "the best comes first": "",
@@ -237,7 +259,12 @@ def top_scores(scores, n):
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "format", "names", "type"),
+                words(
+                    "output, result, return, format, names, type, look like, pairs, string, only the, scores, "
+                    "-return more, -return exactly, -equal scores, -identical scores, -two scores, "
+                    "-scores ... identical, -scores ... equal, -scores ... tied, -sort ... scores, "
+                    "-scores ... sorted, -scores ... ordered, -highest scores, -lowest scores"
+                ),
                 "Return {value}.",
                 {
                     "nothing but the names": "name",
@@ -261,7 +288,11 @@ def split_chunks(items, size):
         (
             Detail(
                 "rest",
-                ("rest", "remainder", "leftover", "last chunk", "short", "uneven", "shorter"),
+                words(
+                    "rest, remainder, leftover, last chunk, short, uneven, shorter, too small, remaining, "
+                    "evenly, divisible, pad, incomplete, last one, smaller, not full, left over, last group, "
+                    "-last chunk first, -last chunk come first"
+                ),
                 "If the last chunk is too short, {value}.",
                 {
                     "keep it as it is": "pass",
@@ -272,13 +303,16 @@ def split_chunks(items, size):
             ),
             Detail(
                 "inside",
-                ("inside", "within", "content", "format", "type", "each chunk"),
+                words(
+                    "inside, within, content, format, type, each chunk, tuple, look like, items in, list or, "
+                    "lists or, chunk as"
+                ),
                 "After that, each chunk is {value}.",
                 {"a list in the given order": "chunk", "a reversed list": "chunk[::-1]"},
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("come first, chunk comes first, -each chunk be reversed, -each chunk reversed"),
                 "The chunks come {value}.",
                 {"first chunk first": "", "last chunk first": "[::-1]"},
             ),
@@ -299,13 +333,19 @@ def interleave(first, second):
         (
             Detail(
                 "start",
-                ("which list", "start", "starts", "begin", "begins"),
+                words(
+                    "which list, start, begin, go first, goes first, come first, comes first, first item, "
+                    "which one first, first element"
+                ),
                 "Start with {value}.",
                 {"the first list": "first, second", "the second list": "second, first"},
             ),
             Detail(
                 "rest",
-                ("rest", "leftover", "longer", "shorter", "length", "lengths", "remaining", "uneven"),
+                words(
+                    "rest, leftover, longer, shorter, length, uneven, run out, runs out, ran out, exhausted, "
+                    "used up, unequal, end early, ends before, ends first, empty, end first, remain"
+                ),
                 "When one list is used up, {value}.",
                 {
                     "stop": "[] if None in pair else list(pair)",
@@ -315,7 +355,9 @@ def interleave(first, second):
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "flat", "pairs", "nested", "format"),
+                words(
+                    "output, result, return, flat, pairs, nested, format, tuple, look like, single list, list of lists"
+                ),
                 "Return {value}.",
                 {
                     "a flat list": "list(itertools.chain(*pairs))",
@@ -341,7 +383,10 @@ def flatten(nested):
         (
             Detail(
                 "depth",
-                ("depth", "deep", "levels", "level", "nesting", "recursive"),
+                words(
+                    "depth, deep, level, nesting, recursive, recursively, completely, fully, all the way, "
+                    "sublists, inner lists, nested lists"
+                ),
                 "Flatten {value}.",
                 {
                     "every level": "walk(item)",
@@ -350,7 +395,7 @@ def flatten(nested):
             ),
             Detail(
                 "none",
-                ("none values", "none", "missing", "null"),
+                words("none values, none, missing, null, empty"),
                 "Each None {value}.",
                 {
                     "is kept": "item for item in flat",
@@ -360,7 +405,10 @@ def flatten(nested):
             ),
             Detail(
                 "duplicates",
-                ("duplicates", "duplicate", "repeats", "repeated", "unique", "twice"),
+                words(
+                    "duplicates, duplicate, unique, twice, several times, more than once, repeat, distinct, "
+                    "multiple times"
+                ),
                 "Items that come more than once {value}.",
                 {
                     "are all kept": "flat",
@@ -387,7 +435,7 @@ def sum_by_category(rows):
         (
             Detail(
                 "case",
-                ("case", "capital", "capitals", "upper", "lower", "spelling"),
+                CASE_KEYWORDS + words("spelled, spellings, be merged, same category"),
                 "Categories that differ in case only {value}.",
                 {
                     "are different": "",
@@ -397,7 +445,10 @@ def sum_by_category(rows):
             ),
             Detail(
                 "small",
-                ("small totals", "small", "minimum", "threshold", "below", "limit"),
+                words(
+                    "small totals, small, minimum, threshold, below, limit, low amount, tiny, cutoff, cut-off, "
+                    "low total, less than, insignificant, hide, at least"
+                ),
                 "A total below 10 {value}.",
                 {
                     "is listed like any other": "[category, total]",
@@ -407,7 +458,7 @@ def sum_by_category(rows):
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("come first"),
                 "The pairs come {value}.",
                 {
                     "as the categories first appear": "pairs",
@@ -437,7 +488,10 @@ def fill_orders(stock, orders):
         (
             Detail(
                 "shortage",
-                ("shortage", "enough", "insufficient", "too few", "too much", "exceeds", "negative"),
+                words(
+                    "shortage, enough, insufficient, too few, too much, negative, partially, partly, partial, "
+                    "exceed, more than, cannot be filled, run out, larger than, below zero, short"
+                ),
                 "An order for more than there is {value}.",
                 {
                     "is not filled at all": "left[item]",
@@ -447,13 +501,19 @@ def fill_orders(stock, orders):
             ),
             Detail(
                 "unknown",
-                ("unknown items", "unknown", "not in stock", "missing"),
+                words(
+                    "unknown items, unknown, not in stock, missing, not exist, not listed, no such item, "
+                    "does not have, not have the item, does not contain, new item, not known"
+                ),
                 "Orders for items that the stock does not know {value}.",
                 {"are ignored": "pass", "add the item with the value None": "left[item] = None"},
             ),
             Detail(
                 "empty",
-                ("empty items", "empty", "zero", "used up", "sold out"),
+                words(
+                    "empty items, empty, zero, used up, sold out, none left, nothing left, no stock left, "
+                    "exhausted, 0, run out of, -below zero, -below 0, -less than 0, -less than zero"
+                ),
                 "Items with a count of 0 in the end {value}.",
                 {
                     "are listed with 0": "left",
@@ -475,7 +535,11 @@ def turn_grid(grid):
         (
             Detail(
                 "direction",
-                ("direction", "turn", "clockwise", "degrees", "angle", "rotate", "rotation"),
+                words(
+                    "direction, turn, clockwise, degrees, angle, rotate, rotation, counterclockwise, "
+                    "anticlockwise, how far, which way, left or, quarter, half, to the left, to the right, "
+                    "upside down, 90"
+                ),
                 "Turn it {value}.",
                 {
                     "a quarter to the right": "[list(row) for row in zip(*grid[::-1])]",
@@ -485,13 +549,13 @@ def turn_grid(grid):
             ),
             Detail(
                 "mirror",
-                ("mirror", "mirrored", "flip", "flipped", "reflect"),
+                words("mirror, flip, reflect, reflection"),
                 "After turning, {value}.",
                 {"do not mirror it": "turned", "mirror each row": "[row[::-1] for row in turned]"},
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "format", "type", "rows"),
+                words("output, result, return, format, type, rows, look like, string, list of, represent, each row"),
                 "Return {value}.",
                 {
                     "one list for each row, in a list": "turned",
@@ -518,7 +582,11 @@ def pair_players(players):
         (
             Detail(
                 "pairing",
-                ("pairing", "who plays", "against", "opponents", "matched", "pairs"),
+                words(
+                    "pairing, against, matched, pair, plays, match them, matchup, opponent, drawn, draw, "
+                    "best play, top half, neighbour, -paired with none, -without an opponent, -no opponent, "
+                    "-list of pairs, -pair of"
+                ),
                 "{value}.",
                 {
                     "The best plays the worst, the second the last but one": "[players[i], players[-1 - i]]",
@@ -528,13 +596,20 @@ def pair_players(players):
             ),
             Detail(
                 "bye",
-                ("bye", "odd", "uneven", "left over", "sits out", "without opponent"),
+                words(
+                    "bye, odd, uneven, left over, sits out, without opponent, even number, sit out, "
+                    "has no opponent, who ... left over, no partner, has no match, who ... no match"
+                ),
                 "If their number is odd, {value} has no match.",
                 {"the best player": "0", "the worst player": "-1", "the player in the middle": "len(players) // 2"},
             ),
             Detail(
                 "alone",
-                ("listed", "list the", "shown", "alone", "no match", "pair of"),
+                words(
+                    "listed, list the, shown, alone, no match, pair of, without a match, someone with no, "
+                    "represent, bye be, bye player, player with the bye, unmatched, unpaired, how ... bye, "
+                    "-who has no match, -who ... no match"
+                ),
                 "Whoever has no match {value}.",
                 {"comes last, paired with None": "[player, None]", "comes last, in a list of one": "[player]"},
             ),
@@ -554,7 +629,7 @@ def count_votes(ballots):
         (
             Detail(
                 "case",
-                ("case", "capital", "capitals", "upper", "lower", "spelling"),
+                CASE_KEYWORDS + words("spelled, same person, the same candidate, same name"),
                 "Names that differ in case only {value}.",
                 {
                     "are the same, written in capitals": ".upper()",
@@ -564,7 +639,7 @@ def count_votes(ballots):
             ),
             Detail(
                 "blank",
-                ("blank votes", "blank", "empty"),
+                words("blank votes, blank, empty, invalid, nobody, abstention, no name, spoiled"),
                 "Blank votes {value}.",
                 {
                     "are not counted": "name for name in names if name",
@@ -573,7 +648,7 @@ def count_votes(ballots):
             ),
             Detail(
                 "ties",
-                ("ties", "tie", "tied", "equal", *ORDER_KEYWORDS),
+                words("ties, tie, equal, same number of votes, as many votes, draw, equally") + ORDER_KEYWORDS,
                 "With equal votes, {value}.",
                 {
                     "go by the order of sorted()": "sorted(counts)",
@@ -602,7 +677,14 @@ def longest_streak(values):
         (
             Detail(
                 "kind",
-                ("streak", "kind", "rising", "increasing", "equal", "strictly", "goes on", "count"),
+                words(
+                    "streak, kind, equal, strictly, goes on, count, increase, decrease, rise, fall, "
+                    "consecutive, larger, smaller, ascending, descending, grow, define, definition, "
+                    "-longest streaks, -streaks ... length, -several streaks, -multiple streaks, -two streaks, "
+                    "-equal length, -equal streaks, -more than one streak, -length of ... streak, "
+                    "-longest streak, -return ... streak, -count from, -counting from, -streaks ... long, "
+                    "-streak ... returned, -streak ... represented"
+                ),
                 "In a streak, each number {value}.",
                 {
                     "is larger than the one before": ">",
@@ -612,13 +694,19 @@ def longest_streak(values):
             ),
             Detail(
                 "ties",
-                ("ties", "tie", "tied", "several", "same length", "more than one"),
+                words(
+                    "ties, tie, several, same length, more than one, multiple, two streaks, equally long, "
+                    "equal length, tiebreak, which one, as long"
+                ),
                 "If several are longest, take {value}.",
                 {"the first of them": "0", "the last of them": "-1"},
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "format"),
+                words(
+                    "output, result, return, format, index, indices, position, look like, length or, "
+                    "numbers or, values, report"
+                ),
                 "Return {value}.",
                 {
                     "its numbers as a list": "[values[i] for i in run]",
@@ -644,7 +732,12 @@ def compare_prices(old, new):
         (
             Detail(
                 "change",
-                ("change", "changes", "difference", "sign", "output", "format"),
+                words(
+                    "change, difference, sign, output, format, percent, percentage, minus, expressed, "
+                    "both prices, absolute, relative, subtract, calculated, computed, -not change, "
+                    "-did not change, -no change, -without a change, -not changed, -didn't change, "
+                    "-don't change, -doesn't change"
+                ),
                 "A change is {value}.",
                 {
                     "the new price minus the old": "new[key] - old[key]",
@@ -654,13 +747,19 @@ def compare_prices(old, new):
             ),
             Detail(
                 "same",
-                ("unchanged products", "unchanged", "same price", "equal", "same"),
+                words(
+                    "unchanged products, unchanged, equal, same, not change, no change, without a change, "
+                    "no difference, didn't change, don't change, identical"
+                ),
                 "Products whose price is the same {value}.",
                 {"are listed like the others": "", "are left out": " and old[key] != new[key]"},
             ),
             Detail(
                 "gone",
-                ("gone", "missing", "removed", "new products", "added", "only in"),
+                words(
+                    "gone, missing, removed, added, only in, no longer, discontinued, disappear, only ... old, "
+                    "only ... new, absent, only appear, appear in, just one, in one of, in both, new product"
+                ),
                 "Products that are only in the old prices {value}, and those only in the new ones are not listed.",
                 {
                     "do not appear": "pass",

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions of text."""
 
-from . import Detail, Function
+from ..._keywords import words
+from . import CASE_KEYWORDS, ORDER_KEYWORDS, Detail, Function
 
 
 WORDS = ["river", "stone", "Apple", "green", "Tiger", "lamp", "cloud", "Music", "winter", "Piano", "candle", "Garden"]
-CASE_KEYWORDS = ("case", "capital", "capitals", "upper", "lower", "uppercase", "lowercase")
 
 
 def draw_title(rng):
@@ -86,19 +86,22 @@ def slugify(title):
         (
             Detail(
                 "separator",
-                ("separator", "between", "dash", "hyphen", "underscore", "join", "joined"),
+                words(
+                    "separator, between, dash, hyphen, underscore, join, separate, connect, replace ... space, "
+                    "space, delimiter"
+                ),
                 "Between words goes {value}.",
                 {"a hyphen": "-", "an underscore": "_", "a dot": "."},
             ),
             Detail(
                 "case",
-                CASE_KEYWORDS,
+                CASE_KEYWORDS + words("small letters, small"),
                 "Letters {value}.",
                 {"become lower case": ".lower()", "become upper case": ".upper()", "keep their case": ""},
             ),
             Detail(
                 "digits",
-                ("digits", "digit", "numbers", "number", "numeric"),
+                words("digits, digit, number, numeric, numeral"),
                 "Words made of digits {value}.",
                 {"stay in": "True", "are left out": "not word.isdigit()"},
             ),
@@ -123,7 +126,11 @@ def initials(name):
         (
             Detail(
                 "middle",
-                ("middle names", "middle", "first and last", "every word"),
+                words(
+                    "middle names, middle, first and last, every word, only the first, which words, "
+                    "which names, every name, each name, all names, all words, all the names, second name, "
+                    "initial for, -first and last letter"
+                ),
                 "Of the names, {value}.",
                 {
                     "take every word": "words",
@@ -133,7 +140,11 @@ def initials(name):
             ),
             Detail(
                 "particles",
-                ("particles", "particle", "van", "de", "lower-case words", "lower", "small words"),
+                words(
+                    "particles, particle, van, de, lower, small words, lowercase, uncapitalized, "
+                    'not capitalized, "von", prefix, small letter, written small, "of", nobiliary, capital, '
+                    "upper, case"
+                ),
                 "Words in lower case, like van or de, {value}.",
                 {
                     "do not give a letter": "pass",
@@ -143,7 +154,10 @@ def initials(name):
             ),
             Detail(
                 "format",
-                ("format", "dots", "dot", "periods", "spaces", "separator", "separated"),
+                words(
+                    "format, dot, spaces, separator, punctuation, period, separate, joined, between, "
+                    "full stop, written"
+                ),
                 "Write them {value}.",
                 {
                     "with nothing between or after them": '"".join(letters)',
@@ -169,19 +183,30 @@ def shorten(text, limit):
         (
             Detail(
                 "mark",
-                ("mark", "ellipsis", "dots", "marked", "ending", "suffix"),
+                words(
+                    "mark, ellipsis, ending, suffix, marker, indicate, indicator, symbol, show that, was shortened, "
+                    "was cut, append, dot, sign, signal, -include ... mark, -include ... marker, "
+                    "-include ... ellipsis, -include ... suffix, -mark ... count, -marker ... count, "
+                    "-ellipsis ... count, -suffix ... count, -count ... mark, -count ... ellipsis, "
+                    "-mark ... included, -marker ... included, -ellipsis ... included, -mark part, "
+                    "-marker part, -ellipsis part, -limit ... mark, -limit ... ellipsis, -length ... mark, "
+                    "-length ... ellipsis"
+                ),
                 "The mark is {value}.",
                 {"three dots": "...", "the text (more)": "(more)", "the text [cut]": "[cut]"},
             ),
             Detail(
                 "counting",
-                ("length", "count", "counts", "counted", "limit", "include", "included"),
+                words("length, count, limit, include, part of the, maximum, towards, in addition, on top of, fit"),
                 "The mark {value}.",
                 {"counts towards the limit": "len(mark)", "comes on top of the limit": "0"},
             ),
             Detail(
                 "cut",
-                ("cut", "word", "words", "middle of a word", "boundary"),
+                words(
+                    "cut, word, boundary, kept whole, middle, break, last space, where ... cut, truncate, "
+                    "-mark ... cut, -was cut, -is cut, -indicate ... cut, -show ... cut"
+                ),
                 "Cut {value}.",
                 {
                     "anywhere, even within a word": "cut",
@@ -207,7 +232,11 @@ def title_case(headline):
         (
             Detail(
                 "small",
-                ("small words", "small", "short words", "articles", "prepositions"),
+                words(
+                    'small words, small, short words, articles, prepositions, function words, "of", "the", '
+                    '"and", minor words, lower case, lowercase, conjunction, stop words, little words, '
+                    "always capitalize, every word, all words, -all words ... caps"
+                ),
                 "The small words the, of, and, in, a {value}.",
                 {
                     "are treated like all others": "False",
@@ -217,7 +246,10 @@ def title_case(headline):
             ),
             Detail(
                 "acronyms",
-                ("acronyms", "acronym", "abbreviations", "capitals", "upper", "uppercase"),
+                words(
+                    "acronyms, acronym, abbreviations, capitals, upper, uppercase, all caps, all-caps, "
+                    "abbreviated, all capital, in capital, initialism"
+                ),
                 "Words all in capitals {value}.",
                 {
                     "do not change": "word",
@@ -227,7 +259,7 @@ def title_case(headline):
             ),
             Detail(
                 "hyphens",
-                ("hyphens", "hyphen", "hyphenated", "dash", "dashes"),
+                words("hyphens, hyphen, hyphenated, dash, compound, both parts, each part, second part"),
                 "In a word with a hyphen, {value}.",
                 {
                     "both parts get a capital": '"-".join(parts)',
@@ -251,7 +283,12 @@ def mask_number(number):
         (
             Detail(
                 "shown",
-                ("visible digits", "visible", "shown", "show", "keep", "last", "first", "how many"),
+                words(
+                    "visible digits, visible, shown, show, keep, last, first, how many, readable, remain, "
+                    "unmasked, reveal, which digits, display, how much, digits ... keep, digits ... stay, "
+                    "-keep ... spaces, -show ... spaces, -spaces ... shown, -spaces remain, "
+                    "-keep ... grouping, -keep ... groups, -how many ... hidden"
+                ),
                 "Show {value}.",
                 {
                     "the last four digits": "digits[-4:]",
@@ -261,13 +298,17 @@ def mask_number(number):
             ),
             Detail(
                 "mask",
-                ("mask", "character", "symbol", "replace", "hide", "hidden"),
+                words(
+                    "mask, character, symbol, replace, hide, hidden, asterisk, star, placeholder, cover, sign, "
+                    "-how many ... hidden, -how many ... hide, -how many ... mask, -which ... hidden, "
+                    "-which ... hide, -which ... masked, -spaces be hidden, -spaces ... masked"
+                ),
                 "Put {value} for every other digit.",
                 {"a star": "*", "a capital X": "X", "a hash sign": "#"},
             ),
             Detail(
                 "spaces",
-                ("spaces", "space", "groups", "gaps"),
+                words("spaces, space, gaps, whitespace, blank, format, group"),
                 "The spaces {value}.",
                 {"stay where they are": "number", "are removed": 'number.replace(" ", "")'},
             ),
@@ -286,7 +327,7 @@ def count_words(text):
         (
             Detail(
                 "case",
-                CASE_KEYWORDS,
+                CASE_KEYWORDS + words('same word, different words, "the" and "the", the same'),
                 "Words that differ in upper and lower case only {value}.",
                 {
                     "are different words": "",
@@ -296,7 +337,11 @@ def count_words(text):
             ),
             Detail(
                 "short",
-                ("short words", "short", "length", "minimum", "ignore", "skip", "stop words"),
+                words(
+                    "short words, short, length, minimum, ignore, skip, stop words, single letter, one-letter, "
+                    "one letter, how long, letters long, exclude, shortest, common words, all words, "
+                    "-ignore case"
+                ),
                 "Words of {value}.",
                 {
                     "any length count": "1",
@@ -306,7 +351,7 @@ def count_words(text):
             ),
             Detail(
                 "order",
-                ("order", "sort", "sorted", "ordered"),
+                ORDER_KEYWORDS + words("frequent, frequency, most common, come first, by count"),
                 "List them {value}.",
                 {
                     "as they first appear": "counts",
@@ -328,7 +373,7 @@ def join_items(items):
         (
             Detail(
                 "last",
-                ("last word", "last", "and", "comma", "conjunction", "final"),
+                words('last word, last, and, comma, conjunction, final, oxford, "or", connect, joined'),
                 "Before the last one comes {value}.",
                 {
                     "the word and, without a comma": " and ",
@@ -339,7 +384,7 @@ def join_items(items):
             ),
             Detail(
                 "empty",
-                ("empty items", "empty", "blank", "missing"),
+                words("empty items, empty, blank, missing, null, none, nothing"),
                 "Empty texts {value}.",
                 {
                     "are left out": "items if item",
@@ -348,7 +393,7 @@ def join_items(items):
             ),
             Detail(
                 "quotes",
-                ("quotes", "quote", "quotation", "quoted", "marks"),
+                words("quotes, quote, quotation, marks, apostrophe, single or double"),
                 "Each item stands {value}.",
                 {"in double quotes": "f'\"{item}\"'", "in single quotes": "f\"'{item}'\"", "without quotes": "item"},
             ),
@@ -373,13 +418,16 @@ def encrypt(message, shift):
         (
             Detail(
                 "direction",
-                ("direction", "forward", "forwards", "backward", "backwards", "left", "right"),
+                words(
+                    'direction, forward, backward, left, right, "a" turned, "a" become, "a" turn, "a" map, '
+                    "up or down, ahead, towards, which way, negative shift, rotate"
+                ),
                 "Shift {value}.",
                 {"forwards, so that a becomes b": "+", "backwards, so that b becomes a": "-"},
             ),
             Detail(
                 "case",
-                CASE_KEYWORDS,
+                CASE_KEYWORDS + words("small letters, small"),
                 "Letters {value}.",
                 {
                     "keep their case": "",
@@ -389,7 +437,7 @@ def encrypt(message, shift):
             ),
             Detail(
                 "digits",
-                ("digits", "digit", "numbers", "number"),
+                words("digits, digit, number, numeric, numeral"),
                 "Digits {value}.",
                 {
                     "stay as they are": "char",
@@ -417,19 +465,26 @@ def parse_settings(text):
         (
             Detail(
                 "case",
-                ("case of the keys", *CASE_KEYWORDS),
+                words("case of the keys") + CASE_KEYWORDS,
                 "Keys {value}.",
                 {"keep their case": "", "become lower case": ".lower()", "become upper case": ".upper()"},
             ),
             Detail(
                 "numbers",
-                ("numbers", "number", "types", "type", "digits", "integers", "int"),
+                words(
+                    "numbers, number, type, digits, int, numeric, integer, string, convert, float, conversion, "
+                    "parse ... as"
+                ),
                 "Values made of digits {value}.",
                 {"stay text": "value", "become numbers": "int(value) if value.isdigit() else value"},
             ),
             Detail(
                 "repeated",
-                ("repeated keys", "repeated", "duplicate", "duplicates", "twice", "same key"),
+                words(
+                    "repeated keys, duplicate, twice, same key, more than once, again, several times, "
+                    "multiple times, repeat, double, two times, overwrite, overwritten, which value, "
+                    "occur ... again, first or the last"
+                ),
                 "If a key comes twice, {value}.",
                 {
                     "the first value counts": "settings.setdefault(key, value)",
@@ -454,13 +509,15 @@ def format_table(rows):
         (
             Detail(
                 "alignment",
-                ("alignment", "align", "aligned", "left", "right"),
+                words("alignment, align, left, right, flush, justify, pad, indent, -right-aligned number"),
                 "The first column is {value}.",
                 {"aligned to the left": "ljust", "aligned to the right too": "rjust"},
             ),
             Detail(
                 "separator",
-                ("separator", "between", "column separator", "gap", "border"),
+                words(
+                    "separator, between, gap, border, separate, vertical bar, pipe, divide, delimiter, divider, space"
+                ),
                 "Between the columns goes {value}.",
                 {
                     "a single space": " ",
@@ -470,7 +527,7 @@ def format_table(rows):
             ),
             Detail(
                 "missing",
-                ("missing numbers", "missing", "none", "empty"),
+                words("missing numbers, missing, none, empty, null, without a number, no number, blank"),
                 "For None write {value}.",
                 {"a hyphen": "-", "the text n/a": "n/a", "an empty text": ""},
             ),
@@ -488,7 +545,14 @@ def censor(text, word):
         (
             Detail(
                 "mask",
-                ("replacement", "mask", "stars", "replace", "hide", "hidden"),
+                words(
+                    "replacement, mask, replace, hide, hidden, asterisk, star, substitute, what ... instead, "
+                    "censor ... with, mask ... with, dots, -capitalized ... hidden, -hide capitalized, "
+                    "-hide ... as well, -hidden as well, -mask ... as well, -hide ... inside, -hidden inside, "
+                    "-hide ... within, -hide ... part, -hidden ... part, -hide ... longer, -hidden ... longer, "
+                    "-capitals ... hidden, -hide ... capital, -hide ... case, -hide whole, -hide only whole, "
+                    "-case ... hidden"
+                ),
                 "Replace it with {value}.",
                 {
                     "as many stars as it has letters": '"*" * len(match[0])',
@@ -498,7 +562,10 @@ def censor(text, word):
             ),
             Detail(
                 "matching",
-                ("longer words", "whole", "inside", "part", "parts", "within"),
+                words(
+                    "longer words, whole, inside, part, within, substring, partial, longer, contain, compound, "
+                    "occur in"
+                ),
                 "Inside longer words {value}.",
                 {"hide it as well": "re.escape(word)", "let it stand": r'rf"\b{re.escape(word)}\b"'},
             ),
@@ -526,7 +593,11 @@ def compress(text):
         (
             Detail(
                 "order",
-                ("order", "first", "before", "after", "single", "singles", "once", "count of one"),
+                words(
+                    "order, first, before, after, single, once, count of one, count come, letter come, the 1, "
+                    "a 1, ones, count or, letter or, layout, a run of one, one letter, format, "
+                    "-order of appearance, -before counting"
+                ),
                 "Write {value}.",
                 {
                     "the letter, then the count, also when it is 1": 'f"{letter}{count}"',
@@ -537,13 +608,13 @@ def compress(text):
             ),
             Detail(
                 "case",
-                CASE_KEYWORDS,
+                CASE_KEYWORDS + words('"a" and "a", the same letter, differently'),
                 "Capital and small letters {value}.",
                 {"are different letters": "", "are the same, and all are written small": ".lower()"},
             ),
             Detail(
                 "separator",
-                ("separator", "between", "separated", "comma", "space"),
+                words("separator, between, comma, space, separate, delimiter"),
                 "Between the runs goes {value}.",
                 {"no sign at all": "", "a comma": ",", "a hyphen": "-"},
             ),
@@ -565,13 +636,19 @@ def camel_case(names):
         (
             Detail(
                 "first",
-                ("first letter", "first", "start", "begin", "pascal"),
+                words(
+                    "first letter, first, start, begin, pascal, pascalcase, upper camel, lower camel, "
+                    "initial letter, upper or lower, capital, capitalize, -starts with an underscore, "
+                    "-begin with an underscore, -at the beginning, -at the start, -acronyms ... capital, "
+                    "-abbreviations ... capital, -acronyms ... capitalized, -abbreviations ... capitalized, "
+                    "-capitalize ... acronyms, -capitalize ... abbreviations, -all capitals"
+                ),
                 "The first word {value}.",
                 {"starts with a capital, too": "words[0]", "is all in small letters": "words[0].lower()"},
             ),
             Detail(
                 "acronyms",
-                ("acronyms", "acronym", "id", "url", "abbreviations"),
+                words("acronyms, acronym, id, url, abbreviations, initialism, special words"),
                 "The words id and url {value}.",
                 {
                     "are written like other words": "word.capitalize()",
@@ -581,7 +658,7 @@ def camel_case(names):
             ),
             Detail(
                 "leading",
-                ("leading underscores", "leading", "underscore", "underscores", "private"),
+                words("leading underscores, leading, underscore, private"),
                 "An underscore at the start of a name {value}.",
                 {"is removed": '""', "is kept": '("_" if name.startswith("_") else "")'},
             ),

@@ -4,10 +4,8 @@
 
 from datetime import date, timedelta
 
-from . import Detail, Function
-
-
-ORDER_KEYWORDS = ("order", "sort", "sorted", "ordered")
+from ..._keywords import words
+from . import ORDER_KEYWORDS, Detail, Function
 
 
 def draw_minutes(rng):
@@ -85,7 +83,10 @@ def format_durations(durations):
         (
             Detail(
                 "units",
-                ("units", "unit", "words", "letters", "abbreviation", "abbreviations", "format", "style"),
+                words(
+                    'units, unit, words, letters, abbreviation, format, style, "h", full word, abbreviate, '
+                    '"hours", spelled, hms, long form, short form'
+                ),
                 "Right after each number comes {value}.",
                 {
                     "h, m or s": '("h", "m", "s")',
@@ -95,19 +96,25 @@ def format_durations(durations):
             ),
             Detail(
                 "separator",
-                ("separator", "between", "comma", "space", "spaces", "colon"),
+                words("separator, between, comma, space, colon, separate, join, delimiter"),
                 "Between the parts goes {value}.",
                 {"a single space": " ", "a comma and a space": ", ", "a colon without spaces": ":"},
             ),
             Detail(
                 "zero",
-                ("zero parts", "zero", "zeros", "empty", "leave out", "omit"),
+                words(
+                    "zero parts, zero, empty, leave out, omit, is 0, are 0, 0 minutes, 0 hours, skip, "
+                    "0 seconds, every part, all parts, nil"
+                ),
                 "Parts that are 0 {value}.",
                 {"are left out": "number", "are written, too": "True"},
             ),
             Detail(
                 "rounding",
-                ("rounding", "round", "fraction", "fractions", "decimals"),
+                words(
+                    "rounding, round, fraction, fractional, truncate, decimal, precision, partial second, "
+                    "whole seconds, milliseconds, precise, cut off"
+                ),
                 "Fractions of a second are {value}.",
                 {"cut off": "floor", "rounded up": "ceil"},
             ),
@@ -130,7 +137,11 @@ def clock_times(minutes):
         (
             Detail(
                 "style",
-                ("style", "format", "clock", "24", "12", "am", "pm", "leading"),
+                words(
+                    "style, format, clock, 24, 12, am, pm, leading, look, written, a.m., p.m., separator, "
+                    "colon, -more than 24, -24 hours or more, -beyond 24, -over 24, -past 24, -after 24, "
+                    "-above 24"
+                ),
                 "Write them {value}.",
                 {
                     "with 24 hours, like 09:05": 'f"{hour:02d}:{minute:02d}"',
@@ -141,7 +152,10 @@ def clock_times(minutes):
             ),
             Detail(
                 "overflow",
-                ("next day", "overflow", "exceed", "exceeds", "midnight", "past", "day", "days"),
+                words(
+                    "next day, overflow, exceed, midnight, past, day, more than 24, beyond, over 24, above 24, "
+                    "wrap, 1440"
+                ),
                 "A time on a later day {value}.",
                 {
                     "does not show the day": '""',
@@ -166,19 +180,27 @@ def working_days(start, end):
         (
             Detail(
                 "ends",
-                ("end dates", "inclusive", "include", "included", "bounds", "ends", "end", "start", "count"),
+                words(
+                    "end dates, inclusive, include, bounds, end, start, count, both dates, first and last, "
+                    "exclusive, last day, first day, endpoint, range, -start ... week, -which days count, "
+                    "-count as, -first day first"
+                ),
                 "Of the two dates themselves, {value}.",
                 {"both may be listed": "", "only the start may be listed": "[:-1]", "neither may be listed": "[1:-1]"},
             ),
             Detail(
                 "weekend",
-                ("weekend", "weekends", "saturday", "sunday", "friday", "free days"),
+                words(
+                    "weekend, saturday, sunday, friday, which days, days off, days are off, day off, work on, "
+                    "holiday, non-working, free day, a working day, day of rest, is a working, week end, "
+                    "-include the weekend dates"
+                ),
                 "The weekend is {value}.",
                 {"Saturday and Sunday": "(5, 6)", "Friday and Saturday": "(4, 5)", "Sunday alone": "(6,)"},
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("earliest, latest, newest, oldest"),
                 "The list has {value}.",
                 {"the earliest day first": "", "the latest day first": "[::-1]"},
             ),
@@ -200,7 +222,11 @@ def date_labels(dates):
         (
             Detail(
                 "format",
-                ("format", "style", "separator", "day first", "month first", "look"),
+                words(
+                    "format, style, separator, day first, month first, look, come first, comes first, written, "
+                    "day or the month, slash, dash, leading zero, separate, layout, notation, american, "
+                    "european, locale, -labels come first"
+                ),
                 "Write them {value}.",
                 {
                     "day.month.year, with two digits for day and month": 'f"{d}.{m}.{y}"',
@@ -211,13 +237,13 @@ def date_labels(dates):
             ),
             Detail(
                 "year",
-                ("year", "years", "century"),
+                words("year, century, two digits, four digits, 2-digit, 4-digit, two-digit, four-digit"),
                 "The year has {value}.",
                 {"all four digits": "", "its last two digits only": "[2:]"},
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("earliest, latest, as given, oldest, newest"),
                 "List them {value}.",
                 {
                     "as given": "dates",
@@ -244,13 +270,19 @@ def days_until(dates, today):
         (
             Detail(
                 "past",
-                ("past dates", "past", "passed", "before today", "negative", "gone"),
+                words(
+                    "past dates, past, passed, before today, negative, gone, earlier, already over, "
+                    "over already, before now, ago, has been, before the current, expired, behind"
+                ),
                 "For a date in the past give {value}.",
                 {"None": "None", "the negative number of days since": "days", "-1": "-1", "the text over": '"over"'},
             ),
             Detail(
                 "count",
-                ("count today", "today", "count", "counted", "inclusive", "tomorrow", "include"),
+                words(
+                    "count today, today, count, inclusive, tomorrow, include, current day, away, same day, "
+                    "-before today"
+                ),
                 "For today and later dates, {value}.",
                 {
                     "today does not count, so that tomorrow is 1 day away": "0",
@@ -259,7 +291,7 @@ def days_until(dates, today):
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("come first, soonest"),
                 "Return the numbers {value}.",
                 {"in the order of the list": "result", "in the reverse order of the list": "result[::-1]"},
             ),
@@ -281,7 +313,10 @@ def free_slots(meetings, start, end):
         (
             Detail(
                 "pause",
-                ("pause", "break", "buffer", "after a meeting", "rest"),
+                words(
+                    "pause, break, buffer, after a meeting, rest, between meetings, between two meetings, "
+                    "time between, recover, breather, padding, margin"
+                ),
                 "After each meeting, {value}.",
                 {
                     "no pause is needed": "0",
@@ -291,13 +326,16 @@ def free_slots(meetings, start, end):
             ),
             Detail(
                 "minimum",
-                ("minimum", "shortest", "short", "length", "long", "at least"),
+                words("minimum, shortest, short, length, long, at least, smallest, minimal, tiny, minutes must"),
                 "A slot must last {value}.",
                 {"at least 1 minute": "1", "at least 20 minutes": "20", "at least 60 minutes": "60"},
             ),
             Detail(
                 "output",
-                ("output", "result", "return", "format"),
+                words(
+                    "output, result, return, format, string, end or, or the duration, list or, lists or, represent, "
+                    "look like, as text, written, pairs"
+                ),
                 "Give each slot as {value}.",
                 {
                     "a list of start and end, in minutes": "[start, end]",
@@ -324,7 +362,7 @@ def paid_minutes(shifts):
         (
             Detail(
                 "lunch",
-                ("lunch", "break", "breaks", "pause", "unpaid"),
+                words("lunch, break, pause, unpaid, deduct, deduction, subtract, rest period, meal"),
                 "From a shift of more than 360 minutes {value}.",
                 {
                     "take off nothing": "0",
@@ -334,13 +372,27 @@ def paid_minutes(shifts):
             ),
             Detail(
                 "normal",
-                ("overtime start", "overtime", "normal", "regular", "hours", "threshold"),
+                words(
+                    "overtime start, overtime, normal, regular, hours, threshold, how many minutes, how long, "
+                    "limit, working day, full shift, -overtime rate, -overtime multiplier, -overtime factor, "
+                    "-overtime bonus, -overtime ... paid, -rate ... overtime, -how much ... overtime, "
+                    "-overtime ... worth, -overtime ... count, -factor ... overtime, -multiplier ... overtime, "
+                    "-how ... overtime ... paid, -overtime pay, -pay ... overtime, -how is overtime, "
+                    "-how should overtime, -overtime minute, -how long ... break, -how long ... lunch, "
+                    "-how long ... pause, -how many minutes ... break, -how many minutes ... lunch, "
+                    "-how many minutes ... deducted"
+                ),
                 "After that, overtime is what exceeds {value}.",
                 {"8 hours": "8", "7 hours": "7", "6 hours": "6"},
             ),
             Detail(
                 "rate",
-                ("rate", "factor", "bonus", "multiplier", "times", "paid", "how much more"),
+                words(
+                    "rate, factor, bonus, multiplier, times, paid, how much more, worth, extra minutes, "
+                    "overtime pay, premium, multiplied, double, overtime count, how is overtime, "
+                    "how should overtime, overtime minute, -breaks ... paid, -lunch ... paid, -pause ... paid, "
+                    "-paid break, -paid lunch"
+                ),
                 "A minute of overtime counts {value}.",
                 {"twice": "1", "three times": "2", "four times": "3"},
             ),
@@ -364,13 +416,23 @@ def expand_ranges(text):
         (
             Detail(
                 "last",
-                ("last number", "last", "inclusive", "include", "included", "end", "exclusive", "bounds"),
+                words(
+                    "last number, last, inclusive, include, end, exclusive, bounds, upper, final, 1-3, "
+                    "second number, -end ... greater, -than the end, -than end, -than its end, -than the last, "
+                    "-end before, -end comes before, -before the end, -second number is smaller, "
+                    "-end is smaller, -last is smaller"
+                ),
                 "In a range, the last number {value}.",
                 {"is included": "+ 1", "is not included": "+ 0"},
             ),
             Detail(
                 "backwards",
-                ("backwards", "backward", "reversed", "descending", "first is larger", "invalid"),
+                words(
+                    "backwards, backward, descending, invalid, greater, larger, bigger, reverse, 5-2, "
+                    "start after, wrong order, end before, negative, smaller than, decreasing range, "
+                    "lower than, malformed, swapped, -sorted in reverse, -reverse order, -descending or, "
+                    "-or descending"
+                ),
                 "A range whose first number is the larger one {value}.",
                 {
                     "has its two numbers swapped": "low, high = high, low",
@@ -380,7 +442,10 @@ def expand_ranges(text):
             ),
             Detail(
                 "duplicates",
-                ("duplicates", "duplicate", "repeated", "twice", "overlap", *ORDER_KEYWORDS),
+                words(
+                    "duplicates, duplicate, twice, overlap, order, sort, several times, more than once, "
+                    "repeat, distinct, unique, ascending, the same number, rising, or descending, -wrong order"
+                ),
                 "Numbers that come twice {value}.",
                 {
                     "are listed twice, all in the order of the text": "numbers",
@@ -413,19 +478,30 @@ def shorten_ranges(numbers):
         (
             Detail(
                 "pairs",
-                ("two numbers", "two", "pair", "pairs", "short", "minimum", "length"),
+                words(
+                    "two numbers, two, pair, short, minimum, length, consecutive, how long, at least, "
+                    "how many, 2 numbers, neighbours"
+                ),
                 "A run of just two numbers {value}.",
                 {"becomes a range": "2", "stays two numbers": "3"},
             ),
             Detail(
                 "dash",
-                ("range sign", "dash", "hyphen", "sign", "within a range", "dots"),
+                words(
+                    "range sign, dash, hyphen, sign, within a range, dots, symbol, mark a range, "
+                    "ranges be written, between the start, start and end, start and the end, range be written, "
+                    "range look, for ranges, ranges look, connect, between the first and, join the ends, denote"
+                ),
                 "Between the ends of a range goes {value}.",
                 {"a hyphen": "-", "two dots": "..", "the word to, with spaces around it": " to "},
             ),
             Detail(
                 "separator",
-                ("separator", "separate", "separated", "between ranges", "comma", "delimiter"),
+                words(
+                    "separator, separate, between ranges, comma, delimiter, between the ranges, "
+                    "between the parts, between parts, semicolon, split, divide, joined, between them, "
+                    "-range be separated"
+                ),
                 "Between the parts goes {value}.",
                 {"a comma": ",", "a semicolon": ";", "a bar": "|"},
             ),
@@ -450,13 +526,13 @@ def plan_dates(start, step, count):
         (
             Detail(
                 "first",
-                ("first date", "first", "start", "begin", "include"),
+                words("first date, first, start, begin, include, count from, zeroth"),
                 "The first date is {value}.",
                 {"the start itself": "0", "one step after the start": "1", "two steps after the start": "2"},
             ),
             Detail(
                 "weekend",
-                ("weekend", "weekends", "saturday", "sunday"),
+                words("weekend, saturday, sunday, working day, business day, days off"),
                 "A date on Saturday or Sunday {value}; the others are not affected.",
                 {
                     "is moved to the Monday after": "current += timedelta(7 - current.weekday())",
@@ -482,7 +558,10 @@ def sum_work(entries):
         (
             Detail(
                 "rounding",
-                ("rounding", "round", "started", "quarter", "full hours"),
+                words(
+                    "rounding, round, started, quarter, full hours, nearest, 15 minutes, precision, "
+                    "-round the total, -total be rounded, -totals be rounded, -round the sum, -sums be rounded"
+                ),
                 "Each entry, before adding, {value}.",
                 {
                     "counts as it is": "minutes",
@@ -493,7 +572,11 @@ def sum_work(entries):
             ),
             Detail(
                 "unit",
-                ("unit", "units", "hours", "format", "decimals"),
+                words(
+                    "unit, format, minutes or, in minutes, total time, represent, expressed, decimal, hour, "
+                    "duration, look like, written, -full hour, -full hours, -hours before, -round ... hour, "
+                    "-rounded ... hours, -rounded ... hour, -multiple of an hour, -half hours"
+                ),
                 "Give the totals in {value}.",
                 {
                     "plain minutes": "total",
@@ -503,7 +586,7 @@ def sum_work(entries):
             ),
             Detail(
                 "order",
-                ORDER_KEYWORDS,
+                ORDER_KEYWORDS + words("come first, appear first, order of appearance"),
                 "List the pairs {value}.",
                 {"as the tasks first appear": "pairs", "by task, in the order of sorted()": "sorted(pairs)"},
             ),
@@ -527,13 +610,20 @@ def time_spans(spans):
         (
             Detail(
                 "inclusive",
-                ("last minute", "inclusive", "include", "included", "end minute", "bounds"),
+                words(
+                    "last minute, inclusive, include, end minute, bounds, final minute, both ends, "
+                    "end time count, end time be, endpoint, exclusive"
+                ),
                 "The minute in which it ends {value}.",
                 {"does not count": "0", "counts as a whole minute": "1"},
             ),
             Detail(
                 "unit",
-                ("unit", "units", "format", "hours", "minutes", "result"),
+                words(
+                    "unit, format, result, duration, hour, minute, length, represent, expressed, look like, "
+                    "written, -last minute, -end minute, -final minute, -minute included, -ending minute, "
+                    "-the minute"
+                ),
                 "By day, give {value}.",
                 {
                     "the minutes": "total",
@@ -543,7 +633,10 @@ def time_spans(spans):
             ),
             Detail(
                 "overnight",
-                ("overnight shifts", "overnight", "night", "midnight", "over midnight"),
+                words(
+                    "overnight shifts, overnight, night, midnight, next day, following day, end before, "
+                    "before the start, nightly, day after"
+                ),
                 "Over midnight, give {value}.",
                 {
                     "the number of minutes, doubled": "total * 2",
