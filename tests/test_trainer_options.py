@@ -213,6 +213,13 @@ def test_a_dataset_may_make_its_rows_when_they_are_read(tmp_path):
     lazy = Dataset.from_dict({"row": list(range(8))}).with_transform(transform)
     make_trainer(tmp_path, environment_factory=NeedsCity, train_dataset=lazy).train()
 
+    def transform_for_two(batch):
+        return transform(batch) | {"environment": ["ask"] * len(batch["row"])}
+
+    lazy = lazy.with_transform(transform_for_two)
+    factories = {"ask": NeedsCity, "puzzle": Puzzle}
+    make_trainer(tmp_path, environment_factory=factories, train_dataset=lazy, reward_funcs=None).train()
+
 
 def test_the_first_environment_depends_on_the_seed_alone(tmp_path):
     drawn = []

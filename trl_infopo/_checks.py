@@ -197,8 +197,8 @@ def check_dataset(name: str, dataset: Any, factories: dict[str | None, CheckedFa
         return
     used, is_multi = set(factories), None not in factories
     if is_multi and "environment" in columns:
-        # A stream would have to be read
-        used = set(dataset["environment"]) if isinstance(dataset, Dataset) else set()
+        # A stream, or what a transform makes, would have to be read
+        used = set(dataset["environment"]) if isinstance(dataset, Dataset) and not _is_transformed(dataset) else set()
         columns = [column for column in columns if column != "environment"]
     for environment, factory in factories.items():
         if environment in used:
@@ -214,11 +214,16 @@ def check_dataset(name: str, dataset: Any, factories: dict[str | None, CheckedFa
 
 def find_columns(dataset: Any) -> list[str] | None:
     """The columns of a dataset's rows, `None` where there is none or a stream does not know them."""
-    if dataset is None or not len(columns := dataset.column_names or []):
+    if dataset is None or not (columns := dataset.column_names):
         return None
-    if isinstance(dataset, Dataset) and dataset.format["type"] == "custom":  # a transform makes the rows
+    if isinstance(dataset, Dataset) and _is_transformed(dataset):
         return list(dataset[0]) if len(dataset) else None
     return columns
+
+
+def _is_transformed(dataset: Dataset) -> bool:
+    """Whether a function makes the rows when they are read."""
+    return dataset.format["type"] == "custom"
 
 
 def placeholder_of(environment: Any, default: str) -> Any:

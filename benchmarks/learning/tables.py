@@ -157,7 +157,8 @@ def together_section(results: Results) -> list[str]:
     names = ", ".join(f"`{regime}`" for regime in regimes)
     return [
         f"Rows are not independent: {names} share one warm start for each seed. By the mean over these {len(regimes)} "
-        f"regimes, both halves together and each seed counted once, the ratio of the default to GRPO is {compared}, above 1 in "
+        "regimes, both halves together and each seed counted once, the ratio of the default to GRPO is "
+        f"{compared}, above 1 in "
         f"{compared.num_above} of the {compared.num_seeds} seeds that all have: {compared.verdict}.",
         "",
     ]
