@@ -36,6 +36,7 @@ from .statistics import (
 
 DOCS = ROOT / "docs"
 WANTED_SEEDS = 6
+WANTED_SEEDS_OF_ABLATIONS = 4
 PAPER_ARM = "group"
 COLORS = {arm: f"C{i}" for i, arm in enumerate(MAIN_ARMS)}
 
@@ -198,11 +199,14 @@ def unknown_section(results: Results) -> list[str]:
     few = ", ".join(f"`{regime}` {pairs.get(regime, 0)}" for regime in REGIMES if pairs.get(regime, 0) < WANTED_SEEDS)
     seen = {arm for by_arm in results.values() for arm in by_arm}
     missing = ", ".join(TITLES[arm] for arm in ARMS if arm not in seen)
+    most = {arm: max(len(by_arm.get(arm, {})) for by_arm in results.values()) for arm in ARMS if arm in seen}
+    single = "; ".join(TITLES[arm] for arm, num_seeds in most.items() if num_seeds < WANTED_SEEDS_OF_ABLATIONS)
     return [
         "## What is not known",
         "",
         *([f"- Seeds of both GRPO and the default, where they are fewer than {WANTED_SEEDS}: {few}."] if few else []),
         *([f"- Never run: {missing}."] if missing else []),
+        *([f"- In no regime {WANTED_SEEDS_OF_ABLATIONS} seeds: {single}."] if single else []),
         "- Whether any of it holds for a language model of useful size. [A chat model of 135 million parameters]"
         "(chat_model_training.md) was trained on one small task, whose rewards are graded as in `clarify`.",
         "- Other learning rates, group sizes and lengths of training: all runs share these, and none was tuned.",
@@ -270,7 +274,8 @@ def markdown_page(results: Results, shift: Results) -> str:
     if shift:
         lines += shift_section(shift)
     lines += unknown_section(results)
-    lines.append(f"{len(runs)} runs. {'; '.join(sorted(versions))}.")
+    hours = sum(result["seconds"]["cpu"] for result in runs) / 3600
+    lines.append(f"{len(runs)} runs, {hours:.1f} hours of one core. {'; '.join(sorted(versions))}.")
     return "\n".join(lines) + "\n"
 
 

@@ -208,7 +208,8 @@ class _Draws:
         if any(pools[1:]):
             return self.rng.choice(self.rng.choice([pool for pool in pools[1:] if pool]))
         text = self.rng.choice(self.pools[-1])
-        return text * (least // len(text) + 1) if len(text) < least else text[: min(most, len(text))]
+        text *= 1 + least // len(text) if len(text) < least else 1
+        return text[: min(most, len(text))]
 
 
 def _kinds(schema: dict) -> list[str]:
