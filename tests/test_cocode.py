@@ -14,6 +14,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from cocode_task import ROW, needs_sandbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from natural_questions import COCODE, COCODE_USELESS, read_questions
@@ -24,7 +25,6 @@ from trl_infopo.environments.cocode import (
     SandboxError,
     cocode_dataset,
     cocode_oracle,
-    sandbox_limitation,
 )
 from trl_infopo.environments.cocode.env import _scenario, is_equal
 from trl_infopo.environments.cocode.tasks import catalogue, hidden_tests, split_of
@@ -32,15 +32,7 @@ from trl_infopo.users import NOTHING_TO_ADD, Scenario, ScriptedUser
 from trl_infopo.users.scripted import CHATTER, FORGOTTEN, WHY, asks_for
 
 
-needs_sandbox = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
-
 CATALOGUE = catalogue()
-ROW = {
-    "prompt": [{"role": "user", "content": "I need a Python function `unique(names)`."}],
-    "function": "unique",
-    "choices": '["are different names", "none of them", "in reverse order"]',
-    "seed": 0,
-}
 
 
 def play(policy, row, env=None):

@@ -7,20 +7,13 @@ from concurrent.futures import wait
 from functools import partial
 
 import pytest
+from cocode_task import ROW, needs_sandbox
 
 from trl_infopo import evaluate
-from trl_infopo.environments.cocode import CocodeEnv, sandbox_limitation
+from trl_infopo.environments.cocode import CocodeEnv
 from trl_infopo.environments.cocode.env import pool
 
 
-needs_sandbox = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
-
-ROW = {
-    "prompt": [{"role": "user", "content": "I need a Python function `unique(names)`."}],
-    "function": "unique",
-    "choices": '["are different names", "none of them", "in reverse order"]',
-    "seed": 0,
-}
 CODE = "def unique(names): return [x for x in names[::-1] if names.count(x) == 1]"
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from functools import partial
 
 import pytest
+from cocode_task import needs_sandbox
 from miniature_colbench import GROUPS, TASKS, TIP, write_tasks
 from misbehaving_server import MisbehavingServer, fails, says
 from test_misbehaviour import calls as call
@@ -16,12 +17,8 @@ from test_misbehaviour import logged, play
 
 from trl_infopo import evaluate
 from trl_infopo.adapters.colbench import BriefUser, ColbenchEnv, colbench_dataset, run_calls, shorten
-from trl_infopo.environments.cocode import sandbox_limitation
 from trl_infopo.environments.cocode.env import pool
 from trl_infopo.users import ChatUser, ScriptedUser, UserSimulatorError
-
-
-needs_sandbox = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
 
 
 @pytest.fixture

@@ -353,7 +353,7 @@ def test_the_matrix_keeps_other_policies_of_the_same_tasks(tmp_path):
     assert list(matrix["users"]) == ["plain", "terse"]
     assert list(matrix["policies"]) == ["a", "b"]
     path.write_text("{")
-    assert not write_matrix(path, "c")
+    assert write_matrix(path, "c")  # which is told, as what was there is gone
     assert json.loads(path.read_text())["policies"].keys() == {"c"}
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cocode_task import ROW, needs_sandbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,21 +28,14 @@ from trl_infopo.environments.cocode import (
     run_code,
     runner,
     sandbox,
-    sandbox_limitation,
     tasks,
 )
 from trl_infopo.environments.cocode import env as env_module
 from trl_infopo.environments.cocode import sandbox as sandbox_module
 
 
-pytestmark = pytest.mark.skipif(sandbox_limitation() is not None, reason=f"no isolation: {sandbox_limitation()}")
+pytestmark = needs_sandbox
 
-ROW = {
-    "prompt": [{"role": "user", "content": "I need a Python function `unique(names)`."}],
-    "function": "unique",
-    "choices": '["are different names", "none of them", "in reverse order"]',
-    "seed": 0,
-}
 SITE_PACKAGES = Path(pytest.__file__).parents[1]
 # In a Python without a virtual environment, the installed packages lie within the standard library
 INSTALLED = Path(os.__file__).with_name("site-packages")

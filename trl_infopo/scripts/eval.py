@@ -289,7 +289,8 @@ def write_matrix(
 
     Args:
         path (`Path`):
-            The file. If there is one about other tasks or users, or from other settings, it is replaced.
+            The file. If there is one about other tasks or users, from other settings or of another form, it is
+            replaced.
         environment (`str`):
             Name of the environment.
         split (`str`):
@@ -306,15 +307,13 @@ def write_matrix(
 
     users = settings["users"]
     task = {"environment": environment, "split": split, "settings": {name: settings[name] for name in TASK_SETTINGS}}
-    before = _read_matrix(path)
-    replaces = before is not None and (
-        any(before[name] != value for name, value in task.items())
-        or any(before["users"][user] != users[user] for user in users.keys() & before["users"])
-    )
-    if before is not None and not replaces:
+    before, is_there = _read_matrix(path), path.exists()
+    goes_on = before is not None and all(before[name] == value for name, value in task.items())
+    goes_on = goes_on and all(before["users"][user] == users[user] for user in users.keys() & before["users"])
+    if goes_on:
         users, summaries = before["users"] | users, before["policies"] | summaries
     write_whole(path, json.dumps(task | {"users": users, "policies": summaries}, indent=2) + "\n")
-    return replaces
+    return is_there and not goes_on
 
 
 def _read_matrix(path: Path) -> dict | None:
@@ -507,8 +506,8 @@ def main(argv: list[str] | None = None) -> None:
         settings = next(iter(evaluations.values())).settings
         if write_matrix(output_dir / "user_shift.json", args.environment, args.split, settings, summaries):
             console.print(
-                "\nuser_shift.json was about other tasks, users or settings, and is replaced. What it was made of is "
-                "still in the directories of its policies.",
+                "\nuser_shift.json was about other tasks, users or settings, or not whole, and is replaced. What it "
+                "was made of is still in the directories of its policies.",
                 markup=False,
             )
 
